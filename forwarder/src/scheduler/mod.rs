@@ -1,0 +1,79 @@
+//! Which server a new connection gets. One file a family; each gives its rule in words and where the rule is from.
+//!
+//! A scheduler sees the service's members, their loads and the request's addresses, never bytes. What can be prepared
+//! from the members alone is a [`Table`] in the snapshot, built by the control thread; what changes from pick to pick
+//! is the state behind [`Scheduler`], one for each service on each worker.
+
+use crate::clock::Tick;
+use crate::service::{Family, Member, Service};
+use crate::stats::Loads;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is known about the packet that starts a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// The client.
+    pub client: IpAddr,
+    /// Its port, host byte order.
+    pub client_port: u16,
+    /// The destination address of the packet (the virtual address, or any address for a mark service).
+    pub target: IpAddr,
+    /// The moment.
+    pub now: Tick,
+}
+
+/// The state of one service's scheduler on one worker.
+pub trait Scheduler: Send {
+    /// The index in `service.members` of the server for this request, or none if nobody can serve.
+    fn pick(&mut self, service: &Service, loads: &Loads<'_>, request: &Request) -> Option<usize>;
+
+    /// The service was changed from `old` to `new` (same scheduler): bring positions up to date.
+    fn changed(&mut self, old: &Service, new: &Service) {
+        let _ = (old, new);
+    }
+}
+
+/// A prepared lookup table: indices into the members.
+pub type Table = Option<Arc<[u16]>>;
+
+/// `-b`: flag-1 is fallback, flag-2 is port, for sh and mh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Flags {
+    pub fallback: bool,
+    pub port: bool,
+    pub flag3: bool,
+}
+
+/// A scheduler by name, with what makes its table and its state.
+#[derive(Clone, Copy)]
+pub struct Definition {
+    /// The name on ipvsadm's command line.
+    pub name: &'static str,
+    /// Builds the table of a service from its members, where the scheduler has one.
+    pub prepare: fn(&[Member], Flags, Family) -> Table,
+    /// The state of a fresh service. `seed` feeds the random draws of `twos`.
+    pub start: fn(&Service, u64) -> Box<dyn Scheduler>,
+}
+
+/// A known scheduler: an index into [`SCHEDULERS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kind(pub u8);
+
+/// Every scheduler: one line each.
+pub const SCHEDULERS: &[Definition] = &[];
+
+impl Kind {
+    /// The scheduler of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        SCHEDULERS.iter().position(|known| known.name == name).map(|index| Self(index as u8))
+    }
+
+    /// Its definition.
+    #[must_use]
+    pub fn definition(self) -> &'static Definition {
+        &SCHEDULERS[self.0 as usize]
+    }
+}

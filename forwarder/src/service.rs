@@ -1,0 +1,248 @@
+//! The snapshot: services, their servers, and where packets leave, immutable once published.
+//!
+//! The control thread builds a new [`Snapshot`] for each change and publishes it in one swap; a worker reads it once a
+//! burst. It knows nothing about connections or packets.
+
+use crate::conn::Timeouts;
+use crate::route::{AddressSet, Port, Routes};
+use crate::scheduler::{self, Kind};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// A service's slot. Slots are reused: the generation tells a service from its predecessor in the same slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceId(pub u32);
+
+/// A destination's slot: the index of its counters and of its entry in [`Snapshot::destination`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DestId(pub u32);
+
+/// An IP protocol that can be balanced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// Also the protocol number stored in connections.
+    Tcp = 6,
+    /// User datagrams.
+    Udp = 17,
+    /// Stream control transmission.
+    Sctp = 132,
+}
+
+/// What a virtual service answers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceKey {
+    /// A protocol, virtual address and port (host byte order; 0: every port, for persistent services).
+    Address(Protocol, IpAddr, u16),
+    /// A firewall mark (never 0), for IPv4 or IPv6.
+    Mark(u32, Family),
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// How a packet reaches its real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `-m`: addresses and ports are rewritten, and back on the way out.
+    Nat,
+    /// `-i`: the packet travels in an outer one; the server answers the client directly.
+    Tun(Tunnel),
+    /// `-g`: only the MAC addresses change; the server answers the client directly.
+    Dr,
+    /// The director itself is the server: the packet goes to its own kernel.
+    Local,
+}
+
+/// The outer headers of [`Method::Tun`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tunnel {
+    /// IP in IP (RFC 2003).
+    #[default]
+    Ipip,
+    /// Generic UDP encapsulation to this port, variant 0 or with remote checksum offload.
+    Gue(u16, TunnelChecksum),
+    /// Generic routing encapsulation (RFC 2784); never with [`TunnelChecksum::Remote`].
+    Gre(TunnelChecksum),
+}
+
+/// The checksum of an outer header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// Over the payload.
+    Full,
+    /// Remote checksum offload (GUE only).
+    Remote,
+}
+
+/// A destination as the pipeline needs it, for packets of existing connections.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Differs from that of an earlier destination in the same slot; a connection with another one is stale.
+    pub generation: u16,
+    /// False once the destination was deleted while connections live on (it is in the kernel's "trash").
+    pub available: bool,
+    /// False when its weight is 0: it keeps its connections and gets no new ones.
+    pub weight: u32,
+    /// How packets reach it.
+    pub method: Method,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its port, host byte order; 0 leaves the packet's port as it is.
+    pub port: u16,
+    /// The service it serves.
+    pub service: ServiceId,
+    /// The state of its route: where packets to it leave.
+    pub next_hop: crate::route::NextHop,
+}
+
+/// A destination as a scheduler sees it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its slot.
+    pub id: DestId,
+    /// Its address; together with the port it seeds the table of `mh`.
+    pub address: IpAddr,
+    /// Its port, host byte order.
+    pub port: u16,
+    /// 0 quiesces: no new connections.
+    pub weight: u32,
+    /// The last weight that was not 0 (0 if there never was one): `mh` keeps the table slots of a quiesced server.
+    pub last_weight: u32,
+    /// `-x`: at this many connections the server counts as overloaded; 0 is no limit.
+    pub upper: u32,
+    /// `-y`: below this many connections it is taken back; 0 means below 3/4 of `upper`.
+    pub lower: u32,
+}
+
+/// Persistence of a service (`-p`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// Life of a template after its last new connection, seconds.
+    pub timeout: u32,
+    /// Clients equal under this mask share a template: a dotted mask, in host byte order (IPv4).
+    pub mask: u32,
+    /// Prefix length for IPv6 clients.
+    pub prefix: u8,
+    /// `--pe sip`: connections are told apart by SIP Call-ID instead of by client.
+    pub sip: bool,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its slot.
+    pub id: ServiceId,
+    /// Differs from that of an earlier service in the same slot.
+    pub generation: u32,
+    /// What it answers for.
+    pub key: ServiceKey,
+    /// Its scheduler.
+    pub scheduler: Kind,
+    /// `-b`: scheduler flags.
+    pub flags: scheduler::Flags,
+    /// `-p`.
+    pub persistence: Option<Persistence>,
+    /// `-o`: one-packet scheduling (UDP): no connection is kept.
+    pub one_packet: bool,
+    /// Its own timeouts, if it has any; else those of the snapshot apply.
+    pub timeouts: Option<Timeouts>,
+    /// Its destinations in the kernel's order: the newest first.
+    pub members: Vec<Member>,
+    /// What the scheduler prepared from the members ([`scheduler::Kind::prepare`]): the tables of dh, sh and mh.
+    pub table: scheduler::Table,
+}
+
+/// Destinations in one chunk of the snapshot's table: a change copies one chunk, not the table.
+pub const CHUNK: usize = 64;
+
+/// All that the data path knows about configuration, immutable.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Rises by one with each publication.
+    pub version: u64,
+    /// The services by slot.
+    pub services: Vec<Option<Arc<Service>>>,
+    /// Lookup of the service of a first packet.
+    pub index: ServiceIndex,
+    /// Destinations by slot, in chunks.
+    pub destinations: Vec<Arc<[Destination; CHUNK]>>,
+    /// Real server addresses of NAT services: a packet from one of them may be a reply.
+    pub nat_servers: AddressSet,
+    /// Slots whose service differs from the previous version's: workers bring their scheduler state up to date.
+    pub changed: Vec<ServiceId>,
+    /// Timeouts of connections, for services without their own.
+    pub timeouts: Timeouts,
+    /// The kernel's /proc/sys/net/ipv4/vs.
+    pub settings: Settings,
+    /// Routes and neighbours, mirrored from the kernel or configured.
+    pub routes: Routes,
+    /// The ports, by number.
+    pub ports: Vec<Port>,
+}
+
+/// The settings of the kernel's /proc/sys/net/ipv4/vs that the data path obeys, with the kernel's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the kernel's ipvs-sysctl.rst describes each
+pub struct Settings {
+    pub expire_nodest_conn: bool,
+    pub expire_quiescent_template: bool,
+    pub conn_reuse_mode: u8,
+    pub sloppy_tcp: bool,
+    pub sloppy_sctp: bool,
+    pub secure_tcp: u8,
+    pub nat_icmp_send: bool,
+    pub pmtu_disc: bool,
+    pub cache_bypass: bool,
+    pub lblc_expiration: u32,
+    pub lblcr_expiration: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            conn_reuse_mode: 1,
+            sloppy_tcp: false,
+            sloppy_sctp: false,
+            secure_tcp: 0,
+            nat_icmp_send: false,
+            pmtu_disc: true,
+            cache_bypass: false,
+            lblc_expiration: 86_400,
+            lblcr_expiration: 86_400,
+        }
+    }
+}
+
+/// Finds the service of a first packet: exact address and port, then port 0.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceIndex {
+    by_key: std::collections::HashMap<ServiceKey, ServiceId>,
+}
+
+impl ServiceIndex {
+    /// The service with exactly this key.
+    #[must_use]
+    pub fn get(&self, key: &ServiceKey) -> Option<ServiceId> {
+        self.by_key.get(key).copied()
+    }
+    /// Adds or replaces a service.
+    pub fn insert(&mut self, key: ServiceKey, id: ServiceId) {
+        self.by_key.insert(key, id);
+    }
+    /// Removes a service.
+    pub fn remove(&mut self, key: &ServiceKey) {
+        self.by_key.remove(key);
+    }
+}
