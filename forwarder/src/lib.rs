@@ -7,6 +7,7 @@
 //! 3. [`wire`]: header views over bytes; [`parse`]: one frame to its addresses, ports, hash and kind
 //! 4. [`flow_table`]: where a connection is found (mechanism); [`conn`]: what it means (states, timeouts, counts)
 //! 5. [`service`]: the immutable snapshot of services and servers; the VIP lookup of a first packet
+//!    and [`marks`]: the firewall mark of a first packet
 //! 6. [`scheduler`]: which server a new connection gets
 //! 7. [`rewrite`]: the packet's new headers, for each forwarding method; [`route`]: where it leaves
 //! 8. [`stats`]: what was counted
@@ -17,6 +18,7 @@
 pub mod clock;
 pub mod conn;
 pub mod flow_table;
+pub mod marks;
 pub mod parse;
 pub mod pipeline;
 pub mod rewrite;

@@ -4,8 +4,11 @@
 //! burst. It knows nothing about connections or packets.
 
 use crate::conn::Timeouts;
+use crate::marks::MarkRules;
 use crate::route::{AddressSet, Port, Routes};
 use crate::scheduler::{self, Kind};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -188,6 +191,44 @@ pub struct Snapshot {
     pub routes: Routes,
     /// The ports, by number.
     pub ports: Vec<Port>,
+    /// Marks of first packets, for mark services.
+    pub marks: MarkRules,
+}
+
+impl Snapshot {
+    /// The destination in this slot.
+    #[inline]
+    #[must_use]
+    pub fn destination(&self, id: DestId) -> Option<&Destination> {
+        Some(&self.destinations.get(id.0 as usize / CHUNK)?[id.0 as usize % CHUNK])
+    }
+
+    /// The service in this slot.
+    #[inline]
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The service of a first packet, as the kernel looks for it: by mark, by address and port, by address with port 0.
+    /// `port` is the packet's destination port in host byte order. With the service comes the mark, 0 without one.
+    #[must_use]
+    pub fn service_for(
+        &self,
+        protocol: Protocol,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        port: u16,
+    ) -> Option<(&Arc<Service>, u32)> {
+        if !self.index.marks.is_empty() && !self.marks.is_empty() {
+            let mark = self.marks.mark(protocol, source, destination, port);
+            if let Some(service) = self.index.marks.get(&mark).and_then(|&id| self.service(id)) {
+                return Some((service, mark));
+            }
+        }
+        let find = |port| self.service(*self.index.addresses.get(&address_key(protocol, destination, port))?);
+        find(port).or_else(|| find(0)).map(|service| (service, 0))
+    }
 }
 
 /// The settings of the kernel's /proc/sys/net/ipv4/vs that the data path obeys, with the kernel's names.
@@ -225,24 +266,81 @@ impl Default for Settings {
     }
 }
 
-/// Finds the service of a first packet: exact address and port, then port 0.
+/// Finds the service of a first packet (IPv4).
 #[derive(Clone, Debug, Default)]
 pub struct ServiceIndex {
-    by_key: std::collections::HashMap<ServiceKey, ServiceId>,
+    addresses: HashMap<u64, ServiceId, Mix>,
+    marks: HashMap<u32, ServiceId, Mix>,
+}
+
+fn address_key(protocol: Protocol, address: Ipv4Addr, port: u16) -> u64 {
+    u64::from(u32::from_ne_bytes(address.octets())) << 32 | u64::from(port) << 16 | protocol as u64
 }
 
 impl ServiceIndex {
-    /// The service with exactly this key.
+    /// True if there is no IPv4 service at all: then, as in the kernel, the director does nothing.
+    #[inline]
     #[must_use]
-    pub fn get(&self, key: &ServiceKey) -> Option<ServiceId> {
-        self.by_key.get(key).copied()
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.marks.is_empty()
     }
-    /// Adds or replaces a service.
+
+    /// Adds or replaces a service. IPv6 services are configuration only, until IPv6 is forwarded.
     pub fn insert(&mut self, key: ServiceKey, id: ServiceId) {
-        self.by_key.insert(key, id);
+        match key {
+            ServiceKey::Address(protocol, IpAddr::V4(address), port) => {
+                self.addresses.insert(address_key(protocol, address, port), id);
+            }
+            ServiceKey::Mark(mark, Family::V4) => {
+                self.marks.insert(mark, id);
+            }
+            ServiceKey::Address(_, IpAddr::V6(_), _) | ServiceKey::Mark(_, Family::V6) => {}
+        }
     }
+
     /// Removes a service.
-    pub fn remove(&mut self, key: &ServiceKey) {
-        self.by_key.remove(key);
+    pub fn remove(&mut self, key: ServiceKey) {
+        match key {
+            ServiceKey::Address(protocol, IpAddr::V4(address), port) => {
+                self.addresses.remove(&address_key(protocol, address, port));
+            }
+            ServiceKey::Mark(mark, Family::V4) => {
+                self.marks.remove(&mark);
+            }
+            ServiceKey::Address(_, IpAddr::V6(_), _) | ServiceKey::Mark(_, Family::V6) => {}
+        }
+    }
+}
+
+/// A quick hash for keys that only the operator chooses (services, rules, neighbours); a client cannot make them collide.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mix;
+
+impl BuildHasher for Mix {
+    type Hasher = Mixer;
+    fn build_hasher(&self) -> Mixer {
+        Mixer(0)
+    }
+}
+
+/// The state of [`Mix`]: one folded multiplication a word.
+#[derive(Clone, Copy, Debug)]
+pub struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.0.rotate_left(23) ^ word ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93;
+        self.0 = product as u64 ^ (product >> 64) as u64;
     }
 }

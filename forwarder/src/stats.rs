@@ -3,6 +3,7 @@
 //! They are atomics only so that another thread may read them: the writer loads and stores, and never needs a locked
 //! instruction. Nothing here is ever reset; a reader that wants to start from zero remembers where it started.
 
+use crate::pipeline::DropReason;
 use crate::service::DestId;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -69,6 +70,22 @@ pub struct DestCounters {
     pub persistent: Gauge,
 }
 
+const _: () = assert!(size_of::<DestCounters>() == 64);
+
+impl DestCounters {
+    /// One more connection, active or not.
+    #[inline]
+    pub fn opened(&self, active: bool) {
+        if active { self.active.up() } else { self.inactive.up() }
+    }
+
+    /// One connection less, active or not.
+    #[inline]
+    pub fn closed(&self, active: bool) {
+        if active { self.active.down() } else { self.inactive.down() }
+    }
+}
+
 /// The connections of a destination, as a scheduler weighs them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
@@ -106,5 +123,96 @@ impl Loads<'_> {
     pub fn overloaded(&self, id: DestId) -> bool {
         let index = id.0 as usize;
         self.overloaded.get(index / 64).is_some_and(|word| word & 1 << (index % 64) != 0)
+    }
+}
+
+/// Everything one worker counts, shared with its readers. The identity that holds between bursts:
+/// `received = forwarded + to_kernel + dropped + held`.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct WorkerStats {
+    /// Frames received on ports.
+    pub received: Counter,
+    /// Frames of connections, sent on (a handed-over frame counts where it is sent).
+    pub forwarded: Counter,
+    /// Frames given to the kernel.
+    pub to_kernel: Counter,
+    /// Frames that wait for a neighbour's MAC address.
+    pub held: Gauge,
+    /// Frames dropped, by reason.
+    pub drops: [Counter; DropReason::COUNT],
+    /// Frames the director wrote itself: ICMP errors and resets.
+    pub answered: Counter,
+    /// Frames from the kernel, sent out of a port.
+    pub from_kernel: Counter,
+    /// Frames from the kernel that found no room in a port's transmit queue.
+    pub from_kernel_dropped: Counter,
+    /// Connections in the flow table.
+    pub entries: Level,
+    /// Connections made.
+    pub created: Counter,
+    /// Connections that were not made: no room in the table.
+    pub insert_failures: Counter,
+    /// Half-open connections that gave way to new ones.
+    pub evicted: Counter,
+    /// Connections that expired.
+    pub expired: Counter,
+    /// Turns of the loop: its heartbeat.
+    pub turns: Counter,
+    /// Turns that received at least one frame.
+    pub busy_turns: Counter,
+    /// Version of the snapshot in use.
+    pub snapshot: Counter,
+    /// By destination slot.
+    pub destinations: Box<[DestCounters]>,
+}
+
+/// A 64-bit level that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// Sets it; only the owning thread may call this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+    /// The value.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl WorkerStats {
+    /// Zeroed counters for this many destination slots.
+    #[must_use]
+    pub fn new(destinations: usize) -> Self {
+        Self {
+            received: Counter::default(),
+            forwarded: Counter::default(),
+            to_kernel: Counter::default(),
+            held: Gauge::default(),
+            drops: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
+            answered: Counter::default(),
+            from_kernel: Counter::default(),
+            from_kernel_dropped: Counter::default(),
+            entries: Level::default(),
+            created: Counter::default(),
+            insert_failures: Counter::default(),
+            evicted: Counter::default(),
+            expired: Counter::default(),
+            turns: Counter::default(),
+            busy_turns: Counter::default(),
+            snapshot: Counter::default(),
+            destinations: (0..destinations).map(|_| DestCounters::default()).collect(),
+        }
+    }
+
+    /// Frames dropped, over all reasons.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.drops.iter().map(Counter::get).sum()
     }
 }
