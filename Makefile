@@ -1,0 +1,57 @@
+# The commands of this project. Each installs what it needs first (which costs nothing when it is there).
+#
+#   make demo     the three classic LVS set-ups on real HTTP traffic, in network namespaces (root, or sudo)
+#   make test     everything CI checks: check, then unit, property and end-to-end tests
+#   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
+#   make build    rvsd and rvsadm, the binaries that demo and tests run
+#   make setup    Debian packages
+#   make clean    what was built
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo check pure test test-pure test-dpdk test-e2e clean
+
+# Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
+PURE = -p packet-io -p forwarder -p control
+WITHOUT_DPDK = env PKG_CONFIG_LIBDIR=/nonexistent PKG_CONFIG_PATH=
+
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
+
+help:
+	@sed -n '3,/^$$/s/^# *//p' Makefile
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	cargo build --workspace --bins
+
+check: setup pure
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+pure:
+	scripts/check-pure.sh $(PURE)
+
+test-pure: setup
+	$(WITHOUT_DPDK) cargo test $(PURE)
+
+test-dpdk: setup
+	cargo test -p dpdk-sys -p dpdk-ffi
+
+# One test at a time: each runs a director whose lcore polls.
+test-e2e: build
+	cargo test -p rvs -- --test-threads=1
+
+# One after the other, cheapest first, whatever -j says.
+test:
+	$(MAKE) check
+	$(MAKE) test-pure
+	$(MAKE) test-dpdk
+	$(MAKE) test-e2e
+
+demo: build
+	$(SUDO) python3 demo/demo.py target/debug
+
+clean:
+	cargo clean
