@@ -1,7 +1,17 @@
 //! Where a packet leaves: routes, neighbours and ports, as mirrored from the kernel. Pure data; nobody here asks the
 //! kernel or resolves anything.
+//!
+//! The routing table is flattened: address space is cut into the ranges that share an answer, so a lookup is one binary
+//! search. [`RoutesBuilder`] takes the kernel's events and makes the next [`Routes`].
+
+mod builder;
+#[cfg(test)]
+mod tests;
+
+pub use builder::{Event, Hop, Neighbour, Place, Route, RoutesBuilder, Table, Target};
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
@@ -36,7 +46,7 @@ pub struct Port {
 /// What the routing table says about an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextHop {
-    /// Send to this neighbour.
+    /// Send to this neighbour, once its [`Link::mac`] is known; until then ask for [`Link::address`].
     Link(LinkId),
     /// The address is on the network of this port, and no neighbour entry exists yet: ask for it.
     Unknown(u16),
@@ -46,14 +56,91 @@ pub enum NextHop {
     Unreachable,
 }
 
-/// Routes and neighbours.
+/// Routes and neighbours. Cloning copies no tables.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     /// Changes when an answer of [`Routes::lookup`] may have changed (not when only a MAC did); connections cache
-    /// answers with this number beside them.
+    /// answers with this number beside them. 0 only before anything was built, so a cache may start with 0.
     pub version: u16,
-    /// Neighbours by number.
-    pub links: Vec<Link>,
+    /// Neighbours by number. Numbers that nobody has are filled with address 0.0.0.0 and no MAC.
+    pub links: Arc<[Link]>,
+    /// First addresses of the ranges (host byte order), rising; the first one is 0.
+    starts: Arc<[u32]>,
+    /// The answer of each range.
+    answers: Arc<[Answer]>,
+    /// The paths of [`Answer::Several`].
+    groups: Arc<[Paths]>,
+    /// The numbers of neighbours by address and port, sorted.
+    neighbours: Arc<[(Ipv4Addr, u16, LinkId)]>,
+}
+
+/// The answer for a range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Answer {
+    Local,
+    Unreachable,
+    /// The destination itself is the neighbour to ask, on this port.
+    OnLink(u16),
+    /// A gateway.
+    Via(LinkId),
+    /// One of several paths, by number of the group.
+    Several(u32),
+}
+
+/// The next hops of a route with several, each with the sum of the weights up to and including its own.
+type Paths = Box<[(u32, Answer)]>;
+
+impl Routes {
+    /// Where a packet to this address leaves.
+    ///
+    /// Of several next hops of one route, the address alone decides, so an address keeps its path while the routes
+    /// stay. Multicast and broadcast addresses are the kernel's.
+    #[must_use]
+    pub fn lookup(&self, address: Ipv4Addr) -> NextHop {
+        if address.is_multicast() || address.is_broadcast() {
+            return NextHop::Local;
+        }
+        let after = self.starts.partition_point(|start| *start <= u32::from(address));
+        let answer = self.answers.get(after.wrapping_sub(1)).copied().unwrap_or(Answer::Unreachable);
+        self.resolve(answer, address)
+    }
+
+    /// The neighbour with this number.
+    #[inline]
+    #[must_use]
+    pub fn link(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(usize::from(id.0))
+    }
+
+    /// The number of a neighbour, if it has an entry.
+    #[must_use]
+    pub fn neighbour(&self, port: u16, address: Ipv4Addr) -> Option<LinkId> {
+        let found = self.neighbours.binary_search_by_key(&(address, port), |entry| (entry.0, entry.1)).ok()?;
+        Some(self.neighbours[found].2)
+    }
+
+    fn resolve(&self, answer: Answer, address: Ipv4Addr) -> NextHop {
+        match answer {
+            Answer::Local => NextHop::Local,
+            Answer::Unreachable => NextHop::Unreachable,
+            Answer::Via(id) => NextHop::Link(id),
+            Answer::OnLink(port) => self.neighbour(port, address).map_or(NextHop::Unknown(port), NextHop::Link),
+            Answer::Several(group) => {
+                let paths = &self.groups[group as usize];
+                let total = paths.last().map_or(0, |path| path.0);
+                let draw = ((u64::from(spread(address)) * u64::from(total)) >> 32) as u32;
+                let index = paths.partition_point(|path| path.0 <= draw);
+                // A group holds no groups, so this goes one level deep.
+                paths.get(index).map_or(NextHop::Unreachable, |path| self.resolve(path.1, address))
+            }
+        }
+    }
+}
+
+/// 32 well mixed bits of an address.
+#[inline]
+fn spread(address: Ipv4Addr) -> u32 {
+    (u64::from(u32::from_ne_bytes(address.octets())).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }
 
 /// A set of addresses with a cheap test that may say yes wrongly (a one-hash Bloom filter), never no wrongly.
@@ -89,7 +176,6 @@ impl AddressSet {
 
     #[inline]
     fn bit(&self, address: Ipv4Addr) -> usize {
-        let hash = u64::from(u32::from_ne_bytes(address.octets())).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        hash as usize & (self.bits.len() * 64 - 1)
+        spread(address) as usize & (self.bits.len() * 64 - 1)
     }
 }
