@@ -21,6 +21,7 @@ pub mod flow_table;
 pub mod marks;
 pub mod parse;
 pub mod pipeline;
+pub mod police;
 pub mod publication;
 pub mod rewrite;
 pub mod route;

@@ -94,8 +94,12 @@ pub struct Destination {
     pub generation: u16,
     /// False once the destination was deleted while connections live on (it is in the kernel's "trash").
     pub available: bool,
-    /// False when its weight is 0: it keeps its connections and gets no new ones.
+    /// Its weight; at 0 it keeps its connections and gets no new ones.
     pub weight: u32,
+    /// `-x`: at this many connections it counts as overloaded; 0 is no limit.
+    pub upper: u32,
+    /// `-y`: below this many connections it is taken back; 0 means below 3/4 of `upper`.
+    pub lower: u32,
     /// How packets reach it.
     pub method: Method,
     /// Its address.
