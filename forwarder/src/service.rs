@@ -165,6 +165,9 @@ pub struct Service {
     pub timeouts: Option<Timeouts>,
     /// Its destinations in the kernel's order: the newest first.
     pub members: Vec<Member>,
+    /// Counts the destinations' additions, edits and deletions: as in the kernel, wrr restarts at each, even at an edit
+    /// that changes nothing.
+    pub edits: u32,
     /// What the scheduler prepared from the members ([`scheduler::Kind::prepare`]): the tables of dh, sh and mh.
     pub table: scheduler::Table,
 }

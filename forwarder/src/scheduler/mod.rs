@@ -4,15 +4,25 @@
 //! from the members alone is a [`Table`] in the snapshot, built by the control thread; what changes from pick to pick
 //! is the state behind [`Scheduler`], one for each service on each worker.
 
+mod delay;
+mod failover;
+mod hash;
+mod least;
+mod load;
+mod mh;
+mod rr;
+mod twos;
+mod wrr;
+
 use crate::clock::Tick;
-use crate::service::{Family, Member, Service};
+use crate::service::{Family, Member, Service, Settings};
 use crate::stats::Loads;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is known about the packet that starts a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Request {
+pub struct Request<'a> {
     /// The client.
     pub client: IpAddr,
     /// Its port, host byte order.
@@ -21,14 +31,17 @@ pub struct Request {
     pub target: IpAddr,
     /// The moment.
     pub now: Tick,
+    /// The snapshot's settings: how long lblc and lblcr remember.
+    pub settings: &'a Settings,
 }
 
 /// The state of one service's scheduler on one worker.
 pub trait Scheduler: Send {
     /// The index in `service.members` of the server for this request, or none if nobody can serve.
-    fn pick(&mut self, service: &Service, loads: &Loads<'_>, request: &Request) -> Option<usize>;
+    fn pick(&mut self, service: &Service, loads: &Loads<'_>, request: &Request<'_>) -> Option<usize>;
 
-    /// The service was changed from `old` to `new` (same scheduler): bring positions up to date.
+    /// The service was changed from `old` to `new` (same generation, same scheduler): bring positions up to date.
+    /// Called once for each published change; after it, only `new` is given to [`Scheduler::pick`].
     fn changed(&mut self, old: &Service, new: &Service) {
         let _ = (old, new);
     }
@@ -53,8 +66,9 @@ pub struct Definition {
     pub name: &'static str,
     /// Builds the table of a service from its members, where the scheduler has one.
     pub prepare: fn(&[Member], Flags, Family) -> Table,
-    /// The state of a fresh service. `seed` feeds the random draws of `twos`.
-    pub start: fn(&Service, u64) -> Box<dyn Scheduler>,
+    /// The state of a service that is new or gets this scheduler at this moment. `seed` feeds the random draws of
+    /// twos and keys the caches of lblc and lblcr: give each service on each worker another one.
+    pub start: fn(&Service, Tick, u64) -> Box<dyn Scheduler>,
 }
 
 /// A known scheduler: an index into [`SCHEDULERS`].
@@ -62,7 +76,24 @@ pub struct Definition {
 pub struct Kind(pub u8);
 
 /// Every scheduler: one line each.
-pub const SCHEDULERS: &[Definition] = &[];
+pub const SCHEDULERS: &[Definition] = &[
+    Definition { name: "rr", prepare: no_table, start: rr::start },
+    Definition { name: "wrr", prepare: no_table, start: wrr::start },
+    Definition { name: "lc", prepare: no_table, start: least::start_lc },
+    Definition { name: "wlc", prepare: no_table, start: least::start_wlc },
+    Definition { name: "dh", prepare: hash::prepare_dh, start: hash::start_dh },
+    Definition { name: "sh", prepare: hash::prepare_sh, start: hash::start_sh },
+    Definition { name: "sed", prepare: no_table, start: delay::start_sed },
+    Definition { name: "nq", prepare: no_table, start: delay::start_nq },
+    Definition { name: "fo", prepare: no_table, start: failover::start_fo },
+    Definition { name: "ovf", prepare: no_table, start: failover::start_ovf },
+    Definition { name: "mh", prepare: mh::prepare, start: mh::start },
+    Definition { name: "twos", prepare: no_table, start: twos::start },
+];
+
+fn no_table(_: &[Member], _: Flags, _: Family) -> Table {
+    None
+}
 
 impl Kind {
     /// The scheduler of this name.
