@@ -30,13 +30,13 @@ fn expected(load: Load) -> u64 {
 
 impl Scheduler for ShortestExpectedDelay {
     fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        least_for_weight(&service.members, loads, expected)
+        least_for_weight(service.members.iter().enumerate(), loads, expected)
     }
 }
 
 impl Scheduler for NeverQueue {
     fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
         let idle = service.members.iter().position(|member| usable(member, loads) && loads.of(member.id).active == 0);
-        idle.or_else(|| least_for_weight(&service.members, loads, expected))
+        idle.or_else(|| least_for_weight(service.members.iter().enumerate(), loads, expected))
     }
 }

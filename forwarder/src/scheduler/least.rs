@@ -33,6 +33,6 @@ impl Scheduler for LeastConnections {
 
 impl Scheduler for WeightedLeastConnections {
     fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        least_for_weight(&service.members, loads, overhead)
+        least_for_weight(service.members.iter().enumerate(), loads, overhead)
     }
 }

@@ -24,10 +24,14 @@ pub(super) fn heavier(cost: u64, weight: u32, other_cost: u64, other_weight: u32
     u128::from(cost) * u128::from(other_weight) > u128::from(other_cost) * u128::from(weight)
 }
 
-/// The usable server with the least cost for its weight; the first in the list among equals.
+/// The usable one of these members (with their indices) that has the least cost for its weight; the first among equals.
 #[inline]
-pub(super) fn least_for_weight(members: &[Member], loads: &Loads<'_>, cost: impl Fn(Load) -> u64) -> Option<usize> {
-    let mut usable = members.iter().enumerate().filter(|(_, member)| usable(member, loads));
+pub(super) fn least_for_weight<'a>(
+    members: impl Iterator<Item = (usize, &'a Member)>,
+    loads: &Loads<'_>,
+    cost: impl Fn(Load) -> u64,
+) -> Option<usize> {
+    let mut usable = members.filter(|(_, member)| usable(member, loads));
     let (mut least, first) = usable.next()?;
     let (mut least_cost, mut least_weight) = (cost(loads.of(first.id)), first.weight);
     for (index, member) in usable {

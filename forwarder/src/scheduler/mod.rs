@@ -7,8 +7,11 @@
 mod delay;
 mod failover;
 mod hash;
+mod lblc;
+mod lblcr;
 mod least;
 mod load;
+mod locality;
 mod mh;
 mod rr;
 mod twos;
@@ -81,6 +84,8 @@ pub const SCHEDULERS: &[Definition] = &[
     Definition { name: "wrr", prepare: no_table, start: wrr::start },
     Definition { name: "lc", prepare: no_table, start: least::start_lc },
     Definition { name: "wlc", prepare: no_table, start: least::start_wlc },
+    Definition { name: "lblc", prepare: no_table, start: lblc::start },
+    Definition { name: "lblcr", prepare: no_table, start: lblcr::start },
     Definition { name: "dh", prepare: hash::prepare_dh, start: hash::start_dh },
     Definition { name: "sh", prepare: hash::prepare_sh, start: hash::start_sh },
     Definition { name: "sed", prepare: no_table, start: delay::start_sed },
