@@ -1,0 +1,54 @@
+//! Devices that come and go while DPDK runs.
+
+use crate::port::{self, PortId};
+use crate::{EalHandle, Error, Port, diagnose, error, log};
+use dpdk_sys as sys;
+use std::ffi::CString;
+
+impl EalHandle {
+    /// Adds a device as `--vdev` or `-a` would (`net_tap0,iface=lvs0,mac=02:00:00:00:00:01`); answers its ports.
+    ///
+    /// # Errors
+    /// [`Error::NoDriver`], [`Error::Privileges`] or [`Error::Device`].
+    pub fn plug(&self, device: &str) -> Result<Vec<PortId>, Error> {
+        let name = device.split(',').next().unwrap_or(device);
+        let c_device = CString::new(device).map_err(|_| Error::NoDriver(name.escape_default().to_string()))?;
+        let _one_at_a_time = self.books();
+        let before = port::list();
+        let mark = log::mark();
+        // SAFETY: the argument is a C string, which the call copies. Needed because it is C's.
+        match unsafe { sys::rte_dev_probe(c_device.as_ptr()) } {
+            0 => Ok(port::list().into_iter().filter(|id| !before.contains(id)).collect()),
+            failed if failed == -libc::EEXIST => {
+                Err(Error::Device { device: name.to_owned(), reason: "it exists already".to_owned() })
+            }
+            failed => Err(diagnose::probe(&log::since(mark), name, error::text(failed))),
+        }
+    }
+}
+
+impl Port {
+    /// Stops the port and removes its device: a virtual one is gone with its kernel interface, a NIC can be plugged again.
+    ///
+    /// # Errors
+    /// The port, unharmed, with [`Error::QueuesInUse`] while a queue is out, or [`Error::Port`].
+    pub fn unplug(mut self) -> Result<(), (Self, Error)> {
+        match self.try_unplug() {
+            Ok(()) => Ok(()),
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    fn try_unplug(&mut self) -> Result<(), Error> {
+        self.stop()?;
+        let device = self.raw_info()?.device;
+        let books = self.shared.eal.books();
+        // SAFETY: the device exists as long as the port is not closed, and the port is stopped without queues. Needed
+        // because it is C's.
+        let result = unsafe { sys::rte_dev_remove(device) };
+        drop(books);
+        self.check("be removed", result)?;
+        self.forget_device();
+        Ok(())
+    }
+}
