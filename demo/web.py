@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""web.py NAME: an HTTP/1.1 server on port 80 that answers every request with its name and the client's address."""
+"""web.py NAME [PORT]: an HTTP/1.1 server, on port 80 if not told otherwise.
+
+It answers every request with its name and the address of the client."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +26,6 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-with Server(("", 80), Handler) as server:
+with Server(("", int(sys.argv[2]) if len(sys.argv) > 2 else 80), Handler) as server:
     print("ready", flush=True)
     server.serve_forever()
