@@ -1,1 +1,384 @@
-//! parse
+//! One frame to what the pipeline decides by: where its headers are, its addresses and ports, and its kind.
+//!
+//! Nearly every frame is an untagged, unfragmented IPv4 packet with TCP or UDP and no IP options: [`parse`] decides
+//! that in one branch, and leaves everything else to a function out of line. The rules are the kernel's (`ip_rcv`, then
+//! `ip_vs_in`): what it drops before IPVS sees it is [`Kind::Malformed`] with a name; what is none of a director's
+//! business is [`Kind::Kernel`].
+//!
+//! It knows no services and no connections, and changes nothing.
+
+mod quoted;
+pub use quoted::{Quoted, TunnelQuote, icmp_checksum_good, quoted};
+
+use crate::wire::ethernet::{self, EtherType};
+use crate::wire::ipv4::{self, Ipv4, options, protocol};
+use crate::wire::{checksum, header, icmp, sctp, tcp, u16_at, u32_at, u64_at, udp};
+use packet_io::Checksums;
+use std::net::Ipv4Addr;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole TCP segment.
+    Tcp,
+    /// A whole UDP datagram.
+    Udp,
+    /// A whole SCTP packet.
+    Sctp,
+    /// A whole ICMP message of type 3, 4 or 11: an error about a packet that [`quoted`] reads.
+    IcmpError,
+    /// A fragment of TCP, UDP, SCTP or ICMP: [`fragment`] says which piece. Ports and flags are set in a first one.
+    Fragment,
+    /// Not for a director: other protocols and ICMP types, ARP, IPv6, multicast and broadcast frames.
+    #[default]
+    Kernel,
+    /// To be dropped, by this name.
+    Malformed(Malformed),
+}
+
+/// Why a frame is dropped before anybody looks at its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// The frame ends in its Ethernet header or tags.
+    ShortFrame,
+    /// The frame ends in the fixed part of its IPv4 header.
+    ShortHeader,
+    /// The version in an IPv4 frame is not 4.
+    BadVersion,
+    /// The IPv4 header length is below 20 bytes, or more than the frame has.
+    BadHeaderLength,
+    /// The total length is below the header length, or more than the frame has.
+    BadTotalLength,
+    /// The header checksum is wrong.
+    BadHeaderChecksum,
+    /// An IP option has an impossible length.
+    BadOptions,
+    /// It has a source route (which the kernel refuses, too, unless accept_source_route is set).
+    SourceRouted,
+    /// The packet, or its first fragment, ends in its TCP, UDP, SCTP or ICMP header.
+    ShortTransport,
+    /// A fragment that ends behind byte 65535 of its packet.
+    FragmentTooLong,
+}
+
+impl Malformed {
+    /// All of them, in the order of their numbers (`reason as usize`).
+    pub const ALL: [Self; 10] = [
+        Self::ShortFrame,
+        Self::ShortHeader,
+        Self::BadVersion,
+        Self::BadHeaderLength,
+        Self::BadTotalLength,
+        Self::BadHeaderChecksum,
+        Self::BadOptions,
+        Self::SourceRouted,
+        Self::ShortTransport,
+        Self::FragmentTooLong,
+    ];
+
+    /// The name under which such drops are counted.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ShortFrame => "short-frame",
+            Self::ShortHeader => "short-ip-header",
+            Self::BadVersion => "bad-ip-version",
+            Self::BadHeaderLength => "bad-ip-header-length",
+            Self::BadTotalLength => "bad-ip-total-length",
+            Self::BadHeaderChecksum => "bad-ip-checksum",
+            Self::BadOptions => "bad-ip-options",
+            Self::SourceRouted => "source-routed",
+            Self::ShortTransport => "short-transport-header",
+            Self::FragmentTooLong => "fragment-too-long",
+        }
+    }
+}
+
+/// What [`parse`] found. Offsets count from the frame's first byte; all numbers are 0 that the kind has no use for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// Source and destination: the eight bytes at IP offset 12 as they stand in memory.
+    pub addresses: u64,
+    /// Source and destination port: the first four bytes of the transport header as they stand in memory.
+    pub ports: u32,
+    /// Bytes of the IP packet: what lies behind it in the frame is Ethernet padding.
+    pub total_length: u16,
+    /// Offset of the IP header.
+    pub l3: u8,
+    /// Offset of the transport header (of a later fragment: of its data).
+    pub l4: u8,
+    /// What it is.
+    pub kind: Kind,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// TCP flags ([`tcp::flags`]).
+    pub flags: u8,
+}
+
+/// Half of a pair of addresses or ports as they stand: the one that comes first in the packet.
+macro_rules! first {
+    ($pair:expr, $half:ty) => {
+        if cfg!(target_endian = "little") { $pair as $half } else { ($pair >> <$half>::BITS) as $half }
+    };
+}
+
+/// The one that comes second.
+macro_rules! second {
+    ($pair:expr, $half:ty) => {
+        if cfg!(target_endian = "little") { ($pair >> <$half>::BITS) as $half } else { $pair as $half }
+    };
+}
+
+/// An endpoint as a number for hashing and comparing: address (as it stands) in the upper 32 bits, port (as it
+/// stands) above the protocol number in the lower 32.
+#[inline]
+#[must_use]
+pub const fn endpoint(address: u32, port: u16, protocol: u8) -> u64 {
+    (address as u64) << 32 | (port as u64) << 16 | protocol as u64
+}
+
+impl Parsed {
+    /// The source address.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.source_bits().to_ne_bytes())
+    }
+    /// The destination address.
+    #[inline]
+    #[must_use]
+    pub fn destination(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.destination_bits().to_ne_bytes())
+    }
+    /// The source address as it stands.
+    #[inline]
+    #[must_use]
+    pub const fn source_bits(&self) -> u32 {
+        first!(self.addresses, u32)
+    }
+    /// The destination address as it stands.
+    #[inline]
+    #[must_use]
+    pub const fn destination_bits(&self) -> u32 {
+        second!(self.addresses, u32)
+    }
+    /// The source port, host byte order.
+    #[inline]
+    #[must_use]
+    pub const fn source_port(&self) -> u16 {
+        u16::from_be(self.source_port_bits())
+    }
+    /// The destination port, host byte order.
+    #[inline]
+    #[must_use]
+    pub const fn destination_port(&self) -> u16 {
+        u16::from_be(self.destination_port_bits())
+    }
+    /// The source port as it stands.
+    #[inline]
+    #[must_use]
+    pub const fn source_port_bits(&self) -> u16 {
+        first!(self.ports, u16)
+    }
+    /// The destination port as it stands.
+    #[inline]
+    #[must_use]
+    pub const fn destination_port_bits(&self) -> u16 {
+        second!(self.ports, u16)
+    }
+    /// The client's endpoint if the packet is a request: its source.
+    #[inline]
+    #[must_use]
+    pub const fn source_endpoint(&self) -> u64 {
+        endpoint(self.source_bits(), self.source_port_bits(), self.protocol)
+    }
+    /// The client's endpoint if the packet is a reply: its destination.
+    #[inline]
+    #[must_use]
+    pub const fn destination_endpoint(&self) -> u64 {
+        endpoint(self.destination_bits(), self.destination_port_bits(), self.protocol)
+    }
+    /// Bytes of the frame without padding.
+    #[inline]
+    #[must_use]
+    pub const fn frame_length(&self) -> usize {
+        self.l3 as usize + self.total_length as usize
+    }
+    /// True if the headers lie where they do in untagged frames without IP options: IP at 14, transport at 34.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.l4 as usize == PLAIN_L4 // no other place of the IP header leads there
+    }
+    /// True if nothing may be sent back to its source: the kernel refuses such packets as "martian" when it routes them
+    /// (source multicast, broadcast, loopback or 0.0.0.0/8), so no connection may come of one.
+    #[must_use]
+    pub fn has_martian_source(&self) -> bool {
+        let source = self.source();
+        matches!(source.octets()[0], 0 | 127 | 224..=239) || source.is_broadcast()
+    }
+}
+
+const PLAIN_L3: usize = ethernet::HEADER;
+const PLAIN_L4: usize = PLAIN_L3 + ipv4::HEADER;
+/// The fixed headers of a plain TCP segment; a NIC pads shorter frames to more than this.
+const PLAIN: usize = PLAIN_L4 + tcp::HEADER;
+
+/// Finds out what a frame is. `checksums` is the carrier's verdict on the IPv4 header.
+#[inline]
+#[must_use]
+pub fn parse(frame: &[u8], checksums: Checksums) -> Parsed {
+    let Some(head) = frame.first_chunk::<PLAIN>() else { return general(frame, checksums) };
+    // EtherType, version and header length; the TOS between does not matter.
+    let start = u32_at(head, 12) & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+    let fragment = u16_at(head, PLAIN_L3 + 6) & (ipv4::MF | ipv4::OFFSET).to_be();
+    let total_length = u16::from_be(u16_at(head, PLAIN_L3 + 2));
+    let protocol = head[PLAIN_L3 + 9];
+    let is_tcp = protocol == protocol::TCP;
+    let least = ipv4::HEADER + if is_tcp { tcp::HEADER } else { udp::HEADER };
+    let plain = (start == u32::from_ne_bytes([0x08, 0x00, 0x45, 0]))
+        & (is_tcp | (protocol == protocol::UDP))
+        & (fragment == 0)
+        & (usize::from(total_length) >= least)
+        & (usize::from(total_length) <= frame.len() - PLAIN_L3)
+        & (head[0] & 1 == 0)
+        & (checksums == Checksums::Ipv4Good || ip_checksum_good(head));
+    if !plain {
+        return general(frame, checksums);
+    }
+    Parsed {
+        addresses: u64_at(head, PLAIN_L3 + 12),
+        ports: u32_at(head, PLAIN_L4),
+        total_length,
+        l3: PLAIN_L3 as u8,
+        l4: PLAIN_L4 as u8,
+        kind: if is_tcp { Kind::Tcp } else { Kind::Udp },
+        protocol,
+        flags: if is_tcp { head[PLAIN_L4 + tcp::FLAGS] } else { 0 },
+    }
+}
+
+#[inline]
+fn ip_checksum_good(head: &[u8; PLAIN]) -> bool {
+    head[PLAIN_L3..].first_chunk().is_some_and(checksum::header_good)
+}
+
+/// Any frame, at leisure.
+#[cold]
+#[inline(never)]
+fn general(frame: &[u8], checksums: Checksums) -> Parsed {
+    let mut parsed = Parsed::default();
+    parsed.kind = examine(frame, checksums, &mut parsed).unwrap_or_else(Kind::Malformed);
+    parsed
+}
+
+fn examine(frame: &[u8], checksums: Checksums, parsed: &mut Parsed) -> Result<Kind, Malformed> {
+    let (ethertype, l3) = ethernet::payload(frame).ok_or(Malformed::ShortFrame)?;
+    parsed.l3 = l3 as u8;
+    if ethertype != EtherType::IPV4 {
+        return Ok(Kind::Kernel);
+    }
+    let ip = Ipv4::at(frame, l3).ok_or(Malformed::ShortHeader)?;
+    if ip.version() != 4 {
+        return Err(Malformed::BadVersion);
+    }
+    let header_length = ip.header_length();
+    if header_length < ipv4::HEADER || l3 + header_length > frame.len() {
+        return Err(Malformed::BadHeaderLength);
+    }
+    parsed.total_length = ip.total_length();
+    if usize::from(parsed.total_length) < header_length || parsed.frame_length() > frame.len() {
+        return Err(Malformed::BadTotalLength);
+    }
+    let l4 = l3 + header_length;
+    if checksums == Checksums::Unknown && !checksum::good(checksum::sum(&frame[l3..l4])) {
+        return Err(Malformed::BadHeaderChecksum);
+    }
+    parsed.l4 = l4 as u8;
+    parsed.protocol = ip.protocol();
+    parsed.addresses = ip.addresses();
+    let mut source_routed = false;
+    let sound = options::walk(&frame[l3 + ipv4::HEADER..l4], |_, kind, _| {
+        source_routed |= matches!(kind, options::LOOSE_SOURCE_ROUTE | options::STRICT_SOURCE_ROUTE);
+    });
+    if !sound {
+        return Err(Malformed::BadOptions);
+    }
+    if source_routed {
+        return Err(Malformed::SourceRouted);
+    }
+    if frame[0] & 1 != 0 {
+        return Ok(Kind::Kernel);
+    }
+    transport(&frame[l4..parsed.frame_length()], ip.fragment(), parsed)
+}
+
+/// The rest of it: `payload` is the IP packet's.
+fn transport(payload: &[u8], fragment: u16, parsed: &mut Parsed) -> Result<Kind, Malformed> {
+    let offset = usize::from(fragment & ipv4::OFFSET) * 8;
+    let is_fragment = offset != 0 || fragment & ipv4::MF != 0;
+    let (kind, least) = match parsed.protocol {
+        protocol::TCP => (Kind::Tcp, tcp::HEADER),
+        protocol::UDP => (Kind::Udp, udp::HEADER),
+        protocol::SCTP => (Kind::Sctp, sctp::HEADER),
+        protocol::ICMP => (Kind::IcmpError, icmp::HEADER),
+        _ => return Ok(Kind::Kernel),
+    };
+    if offset + payload.len() + ipv4::HEADER > usize::from(u16::MAX) {
+        return Err(Malformed::FragmentTooLong);
+    }
+    if offset != 0 {
+        return Ok(Kind::Fragment);
+    }
+    // Also of a first fragment: one that cuts its transport header in two is an attack (RFC 1858).
+    if payload.len() < least {
+        return Err(Malformed::ShortTransport);
+    }
+    if kind == Kind::IcmpError {
+        let answered_by_kernel = !matches!(payload[0], icmp::UNREACHABLE | icmp::SOURCE_QUENCH | icmp::TIME_EXCEEDED);
+        return Ok(if is_fragment {
+            Kind::Fragment
+        } else if answered_by_kernel {
+            Kind::Kernel
+        } else {
+            kind
+        });
+    }
+    parsed.ports = header(payload, 0).map_or(0, |ports| u32_at::<4>(ports, 0));
+    if kind == Kind::Tcp {
+        parsed.flags = payload.get(tcp::FLAGS).copied().unwrap_or(0);
+    }
+    Ok(if is_fragment { Kind::Fragment } else { kind })
+}
+
+/// Which piece of its packet a fragment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// The packet's identification, the same in all its fragments from one source to one destination of one protocol.
+    pub id: u16,
+    /// Where its data belongs, in bytes from the start of the packet's payload.
+    pub offset: u16,
+    /// Bytes of data.
+    pub length: u16,
+    /// False in the last.
+    pub more: bool,
+    /// Don't Fragment.
+    pub df: bool,
+}
+
+/// Reads the fragment fields of a frame that was parsed as a [`Kind::Fragment`] (of any other: one that is whole).
+#[must_use]
+pub fn fragment(frame: &[u8], parsed: &Parsed) -> Option<Fragment> {
+    let ip = Ipv4::at(frame, parsed.l3.into())?;
+    let field = ip.fragment();
+    Some(Fragment {
+        id: ip.id(),
+        offset: (field & ipv4::OFFSET) * 8,
+        length: parsed.total_length.checked_sub(u16::from(parsed.l4.checked_sub(parsed.l3)?))?,
+        more: field & ipv4::MF != 0,
+        df: field & ipv4::DF != 0,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Masquerading: the request gets the real server's address and port, the reply the virtual ones back.
+//!
+//! Checksums are brought up to date by what changed (RFC 1624), so a wrong one stays wrong. As the kernel does
+//! (`udp_dnat_handler`), a datagram without a checksum gets one; and an SCTP packet a new CRC32c if its port changes.
+
+use super::{Hop, Outcome, forward};
+use crate::parse::{Kind, Parsed};
+use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::{checksum, header_mut, put_u16, put_u32, sctp, tcp, u16_at, u32_at, udp};
+use packet_io::Frame;
+
+/// The change of one endpoint of a packet. It depends on the connection and the direction alone, so it may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// The new address, as it stands in memory.
+    pub address: u32,
+    /// The new port, as it stands in memory.
+    pub port: u16,
+    /// What the change adds to the sum of an IP header, TTL included.
+    l3: u16,
+    /// What it adds to the sum of a TCP segment or UDP datagram.
+    l4: u16,
+}
+
+impl Nat {
+    /// The change from one address and port to another, all as they stand in memory.
+    #[inline]
+    #[must_use]
+    pub const fn new(old: (u32, u16), new: (u32, u16)) -> Self {
+        let address = checksum::delta(old.0, new.0);
+        let port = checksum::join(!old.1, new.1);
+        Self {
+            address: new.0,
+            port: new.1,
+            l3: checksum::join(address, checksum::TTL_DECREMENT),
+            l4: checksum::join(address, port),
+        }
+    }
+}
+
+/// Which endpoint is rewritten: offsets of its address in the IP header and of its port in the transport header.
+trait Side {
+    const ADDRESS: usize;
+    const PORT: usize;
+}
+struct Source;
+struct Destination;
+impl Side for Source {
+    const ADDRESS: usize = 12;
+    const PORT: usize = 0;
+}
+impl Side for Destination {
+    const ADDRESS: usize = 16;
+    const PORT: usize = 2;
+}
+
+/// Rewrites a request (TCP, UDP or SCTP): its destination becomes the real server.
+#[inline]
+pub fn request<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> Outcome {
+    translate::<F, Destination>(frame, parsed, nat, hop)
+}
+
+/// Rewrites a reply (TCP, UDP or SCTP): its source becomes the virtual service.
+#[inline]
+pub fn reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> Outcome {
+    translate::<F, Source>(frame, parsed, nat, hop)
+}
+
+const L3: usize = 14;
+const L4: usize = L3 + ipv4::HEADER;
+const PLAIN: usize = L4 + tcp::HEADER;
+
+#[inline(always)]
+fn translate<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> Outcome {
+    if parsed.is_plain()
+        && let Some(head) = frame.bytes_mut().first_chunk_mut::<PLAIN>()
+        && head[L3 + 8] > 1
+        && parsed.total_length <= hop.mtu
+    {
+        let is_tcp = parsed.kind == Kind::Tcp;
+        let old = if is_tcp { u16_at(head, L4 + tcp::CHECKSUM) } else { u16_at(head, L4 + udp::CHECKSUM) };
+        if is_tcp || (parsed.kind == Kind::Udp && old != 0) {
+            let new = checksum::update(old, nat.l4);
+            if is_tcp {
+                put_u16(head, L4 + tcp::CHECKSUM, new);
+            } else {
+                put_u16(head, L4 + udp::CHECKSUM, checksum::udp(new));
+            }
+            head[..12].copy_from_slice(&hop.macs);
+            head[L3 + 8] -= 1;
+            let sum = checksum::update(u16_at(head, L3 + 10), nat.l3);
+            put_u16(head, L3 + 10, sum);
+            put_u32(head, L3 + S::ADDRESS, nat.address);
+            put_u16(head, L4 + S::PORT, nat.port);
+            frame.truncate(parsed.frame_length());
+            return Outcome::Send;
+        }
+    }
+    otherwise::<F, S>(frame, parsed, nat, hop)
+}
+
+/// Tags, IP options, fragments, SCTP, short datagrams, no UDP checksum, and whatever may not pass.
+#[cold]
+#[inline(never)]
+fn otherwise<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> Outcome {
+    let outcome = forward(frame, parsed, hop);
+    if !matches!(outcome, Outcome::Send | Outcome::Fragment) {
+        return outcome;
+    }
+    let l3 = usize::from(parsed.l3);
+    let bytes = frame.bytes_mut();
+    let Some(ip) = header_mut::<{ ipv4::HEADER }>(bytes, l3) else { return Outcome::NoRoom };
+    let old = u32_at(ip, S::ADDRESS);
+    let address = checksum::delta(old, nat.address);
+    let sum = checksum::update(u16_at(ip, 10), address);
+    put_u16(ip, 10, sum);
+    put_u32(ip, S::ADDRESS, nat.address);
+    let addresses = Ipv4(&*ip).addresses();
+    let is_later_fragment = Ipv4(&*ip).fragment() & ipv4::OFFSET != 0;
+    let is_whole = Ipv4(&*ip).fragment() & ipv4::MF == 0;
+    if is_later_fragment {
+        return outcome;
+    }
+    let Some(packet) = bytes.get_mut(parsed.l4.into()..) else { return Outcome::NoRoom };
+    let Some(ports) = header_mut::<4>(packet, 0) else { return Outcome::NoRoom };
+    let old = u16_at(ports, S::PORT);
+    put_u16(ports, S::PORT, nat.port);
+    let change = checksum::join(address, checksum::join(!old, nat.port));
+    match parsed.protocol {
+        crate::wire::ipv4::protocol::TCP => {
+            if let Some(tcp) = header_mut::<{ tcp::HEADER }>(packet, 0) {
+                let sum = checksum::update(u16_at(tcp, tcp::CHECKSUM), change);
+                put_u16(tcp, tcp::CHECKSUM, sum);
+            }
+        }
+        ipv4::protocol::UDP => {
+            if let Some(udp) = header_mut::<{ udp::HEADER }>(packet, 0) {
+                let sum = u16_at(udp, udp::CHECKSUM);
+                if sum != 0 {
+                    put_u16(udp, udp::CHECKSUM, checksum::udp(checksum::update(sum, change)));
+                } else if is_whole {
+                    let pseudo = checksum::pseudo(addresses, parsed.protocol, packet.len() as u16);
+                    let sum = checksum::finish_udp(pseudo + checksum::sum(packet));
+                    packet[udp::CHECKSUM..udp::CHECKSUM + 2].copy_from_slice(&sum.to_ne_bytes());
+                }
+            }
+        }
+        ipv4::protocol::SCTP if old != nat.port && is_whole => {
+            if let Some(sum) = sctp::checksum(packet) {
+                packet[sctp::CHECKSUM..sctp::CHECKSUM + 4].copy_from_slice(&sum);
+            }
+        }
+        _ => {}
+    }
+    outcome
+}
