@@ -30,6 +30,13 @@ impl Tick {
         self.0.wrapping_sub(other.0) < 1 << 31
     }
 
+    /// The earlier of two moments.
+    #[inline]
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        if self.reached(other) { other } else { self }
+    }
+
     /// Ticks from `earlier` to this moment; 0 if `earlier` is in fact later.
     #[inline]
     #[must_use]

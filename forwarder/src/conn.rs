@@ -1,5 +1,267 @@
-//! What a connection means: its states, timeouts and counts. Knows no bytes and no table.
+//! What a connection means: who talks to whom, through which server, in which state, and what a packet changes.
+//!
+//! Everything here is the kernel's rule, as a pure function. It knows no bytes (parsing is `wire`'s) and no table
+//! (finding is `flow_table`'s).
 
-/// Timeouts by state, ticks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Timeouts {}
+mod endpoints;
+mod rules;
+pub mod signal;
+mod state;
+mod template;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+
+pub use endpoints::Endpoints;
+pub use rules::{Unavailable, is_replaced, may_start, on_unavailable, starts_anew, template_usable};
+pub use signal::Signal;
+pub use state::{State, View, transition};
+pub use template::{Leaving, Template, TemplateKey};
+pub use timeouts::Timeouts;
+
+use crate::service::{DestId, Method};
+
+/// Which way a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client.
+    Request,
+    /// From the server.
+    Reply,
+}
+
+/// How a connection's packets reach its server: [`Method`] without what the destination knows better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // as in Method
+pub enum Forward {
+    #[default]
+    Nat = 0,
+    Tun = 1,
+    Dr = 2,
+    Local = 3,
+}
+
+impl From<Method> for Forward {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Nat => Self::Nat,
+            Method::Tun(_) => Self::Tun,
+            Method::Dr => Self::Dr,
+            Method::Local => Self::Local,
+        }
+    }
+}
+
+/// The bits of [`Conn::flags`] below these two are its [`Forward`].
+const FORWARD: u16 = 0b11;
+/// It counts as active at its destination; else as inactive.
+const ACTIVE: u16 = 1 << 2;
+/// No reply was ever seen, and none is expected: the server answers past the director.
+const NO_REPLIES: u16 = 1 << 3;
+/// An ordinary request changes nothing but the expiry.
+const STEADY_REQUEST: u16 = 1 << 4;
+/// The same of a reply.
+const STEADY_REPLY: u16 = 1 << 5;
+/// It was scheduled by a persistence template, in [`Conn::template`].
+const TEMPLATED: u16 = 1 << 6;
+
+/// An IPv4 connection: 48 bytes, so that an entry of the flow table is one cache line.
+///
+/// Addresses and ports are kept as they stand in its packets, so that finding it is three comparisons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Conn {
+    request_addresses: u64,
+    reply_addresses: u64,
+    request_ports: u32,
+    reply_ports: u32,
+    /// Its destination's slot.
+    pub dest: DestId,
+    /// With [`is_templated`](Self::is_templated): the slot of its template in the table of templates.
+    pub template: u32,
+    /// The generation that the destination had; with another one the connection is stale.
+    pub generation: u16,
+    /// The version of the routes that `client_link` was looked up in; with another one it must be looked up again.
+    pub route_version: u16,
+    /// NAT: the link by which replies leave ([`crate::route::LinkId`]).
+    pub client_link: u16,
+    /// NAT: what a request's IP checksum changes by; a reply's changes by its complement (RFC 1624).
+    pub ip_delta: u16,
+    /// NAT: the same for the transport checksum.
+    pub l4_delta: u16,
+    /// Which timeouts apply: an index that the worker gives meaning to.
+    pub timeouts: u16,
+    flags: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Its state; [`Conn::see`] changes it.
+    pub state: State,
+}
+
+const _: () = assert!(size_of::<Conn>() == 48 && size_of::<crate::flow_table::Slot<Conn>>() == 64);
+
+/// What a packet changed in its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The state is another one: the table must be told the new expiry with `rearm`, as it may be earlier.
+    pub moved: bool,
+    /// It counts as active (true) or inactive (false) from now on, which it did not before.
+    pub recount: Option<bool>,
+    /// The connection proved real: its template is assured from now on.
+    pub assured: bool,
+}
+
+impl Conn {
+    /// A connection whose first packet comes in, in state NONE and counted as inactive, with everything that the
+    /// destination and the routes add left 0. `server` is where its requests go; it matters for NAT alone, because
+    /// otherwise replies would come from the virtual address.
+    #[must_use]
+    pub fn new(request: Endpoints, protocol: u8, forward: Forward, server: std::net::SocketAddrV4) -> Self {
+        let replier = if forward == Forward::Nat { server } else { request.destination() };
+        let reply = Endpoints::new(replier, request.source());
+        let no_replies = if forward == Forward::Nat { 0 } else { NO_REPLIES };
+        Self {
+            request_addresses: request.addresses,
+            request_ports: request.ports,
+            reply_addresses: reply.addresses,
+            reply_ports: reply.ports,
+            protocol,
+            flags: forward as u16 | no_replies,
+            ..Self::default()
+        }
+    }
+
+    /// True if a packet with these addresses, ports and protocol is a request of this connection.
+    #[inline]
+    #[must_use]
+    pub fn is_request(&self, addresses: u64, ports: u32, protocol: u8) -> bool {
+        (self.request_addresses == addresses) & (self.request_ports == ports) & (self.protocol == protocol)
+    }
+
+    /// True if a packet with these addresses, ports and protocol is a reply of this connection.
+    #[inline]
+    #[must_use]
+    pub fn is_reply(&self, addresses: u64, ports: u32, protocol: u8) -> bool {
+        (self.reply_addresses == addresses) & (self.reply_ports == ports) & (self.protocol == protocol)
+    }
+
+    /// Source and destination of its requests.
+    #[inline]
+    #[must_use]
+    pub fn request(&self) -> Endpoints {
+        Endpoints { addresses: self.request_addresses, ports: self.request_ports }
+    }
+
+    /// Source and destination of its replies as they come in.
+    #[inline]
+    #[must_use]
+    pub fn reply(&self) -> Endpoints {
+        Endpoints { addresses: self.reply_addresses, ports: self.reply_ports }
+    }
+
+    /// How its packets reach the server.
+    #[inline]
+    #[must_use]
+    pub fn forward(&self) -> Forward {
+        match self.flags & FORWARD {
+            0 => Forward::Nat,
+            1 => Forward::Tun,
+            2 => Forward::Dr,
+            _ => Forward::Local,
+        }
+    }
+
+    /// True if it counts in ActiveConn, false if in InActConn.
+    #[inline]
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.flags & ACTIVE != 0
+    }
+
+    /// True if no reply of it was seen and none is expected (every method but NAT).
+    #[inline]
+    #[must_use]
+    pub fn has_no_replies(&self) -> bool {
+        self.flags & NO_REPLIES != 0
+    }
+
+    /// True if a persistence template chose its server.
+    #[inline]
+    #[must_use]
+    pub fn is_templated(&self) -> bool {
+        self.flags & TEMPLATED != 0
+    }
+
+    /// Remembers the template that chose its server.
+    pub fn set_template(&mut self, slot: u32) {
+        self.template = slot;
+        self.flags |= TEMPLATED;
+    }
+
+    /// True if a packet with these TCP flags (of UDP: ACK) changes nothing but the expiry: the answer for nearly all.
+    #[inline]
+    #[must_use]
+    pub fn is_steady(&self, direction: Direction, tcp_flags: u8) -> bool {
+        use signal::tcp::{ACK, FIN, RST, SYN};
+        let steady = if direction == Direction::Request { STEADY_REQUEST } else { STEADY_REPLY };
+        (self.flags & steady != 0) & (tcp_flags & (SYN | FIN | RST | ACK) == ACK)
+    }
+
+    /// A packet is seen: the new state, and what else that changes. `secure` picks the transitions of secure_tcp.
+    ///
+    /// The expiry is then the moment plus [`Timeouts::of`] the new state, also if that is the old one.
+    pub fn see(&mut self, direction: Direction, signal: Signal, secure: bool) -> Change {
+        if direction == Direction::Reply {
+            self.flags &= !NO_REPLIES;
+        }
+        let view = match direction {
+            Direction::Reply => View::Reply,
+            Direction::Request if self.has_no_replies() => View::RequestOnly,
+            Direction::Request => View::Request,
+        };
+        let old = self.state;
+        self.state = transition(old, view, signal, secure);
+        let moved = old != self.state;
+        let recount = (moved && self.is_active() != self.state.is_active()).then(|| {
+            self.flags ^= ACTIVE;
+            self.is_active()
+        });
+        let assured = match self.state {
+            State::Udp => direction == Direction::Reply,
+            State::Established | State::SctpEstablished => moved,
+            _ => false,
+        };
+        self.settle(direction, signal, moved);
+        Change { moved, recount, assured }
+    }
+
+    /// Notes which ordinary packets [`is_steady`](Self::is_steady) may let pass from now on.
+    fn settle(&mut self, direction: Direction, signal: Signal, moved: bool) {
+        let steady = match signal {
+            // A reply to a connection without replies would end that.
+            Signal::Tcp(_) if self.state != State::Established => 0,
+            Signal::Tcp(_) if self.has_no_replies() => STEADY_REQUEST,
+            Signal::Tcp(_) => STEADY_REQUEST | STEADY_REPLY,
+            // The first packet of a direction is never ordinary: it makes the entry, or assures the template.
+            Signal::Udp if moved => 0,
+            Signal::Udp if direction == Direction::Request => self.flags & STEADY_REPLY | STEADY_REQUEST,
+            Signal::Udp => self.flags & STEADY_REQUEST | STEADY_REPLY,
+            Signal::Sctp(_) => 0,
+        };
+        self.flags = self.flags & !(STEADY_REQUEST | STEADY_REPLY) | steady;
+    }
+
+    /// How easily it gives way to a new connection when the table is full (`FlowTable::insert`): half-open ones and
+    /// those of a single datagram first, then those that have ended; a living one never.
+    #[inline]
+    #[must_use]
+    pub fn evictable(&self) -> Option<u8> {
+        match self.state {
+            State::Udp if self.flags & (STEADY_REQUEST | STEADY_REPLY) == 0 => Some(0),
+            state if state.is_half_open() => Some(0),
+            state if state.is_over() => Some(1),
+            _ => None,
+        }
+    }
+}

@@ -1,1 +1,343 @@
-//! flow_table
+//! Where a connection is found: a hash table of cache lines that never moves an entry and never grows.
+//!
+//! It is the mechanism only. It stores a `Copy` value under a hash that the caller computed, and knows neither packets
+//! nor what a value means. One worker owns a table; nothing here is shared.
+//!
+//! # Layout
+//!
+//! A slot is one cache line: the entry that lives in it (its hash, its expiry, its value), and one word that belongs not
+//! to that entry but to the slot: which slots nearby hold the entries whose *home* this slot is. Slots come in blocks
+//! of 32, and an entry lives in its home's block: bit *p* of the home's word stands for the slot `home ^ p`. So a miss
+//! reads one line, a hit one or two, and bit 0 is the home itself and bit 1 the other line of the same 128 bytes, which
+//! many processors load along. (This is hopscotch hashing, Herlihy, Shavit and Tzafrir 2008, without the hopping.)
+//!
+//! When no slot of the home's window is free, the entry goes to the next of [`WINDOWS`] windows, whose homes come from
+//! the other half of the hash, and bit 31 of each home passed by says that a search must go on there. Entries with one
+//! hash (one client endpoint that talks to many services) fill one window after the other, so there can be 124 of them.
+//!
+//! # Expiry
+//!
+//! A packet only stores its entry's new expiry ([`FlowTable::touch`]). Beside the slots each block has the earliest
+//! moment at which one of its entries may expire. A hand goes round the blocks once in 0.64 seconds ([`FlowTable::advance`])
+//! and looks into those whose moment has come; expiries are so never early, and late by less than a second. The blocks
+//! of ten million connections are 8 MB that are read in order, which costs less than a thousandth of a processor; and
+//! compared with a timer wheel, linked through the slots, an entry that comes, goes or changes its timeout touches no
+//! other entry's line. See ARCHITECTURE.md.
+
+mod expiry;
+mod hash;
+#[cfg(test)]
+mod tests;
+
+pub use expiry::{Fate, TURN};
+pub use hash::{Secret, hash, owner};
+
+use crate::clock::Tick;
+use packet_io::TableMemory;
+use std::marker::PhantomData;
+
+/// Windows in which an entry is looked for, one after the other; nearly always the first is the only one.
+pub const WINDOWS: u32 = 4;
+/// Slots in a block.
+pub const BLOCK: usize = 32;
+/// The bits of a home's word that stand for slots of its window.
+const WINDOW: u32 = (1 << (BLOCK - 1)) - 1;
+/// The bit that sends a search on to the next window.
+const BEYOND: u32 = !WINDOW;
+
+/// One cache line of a table. Its content is the table's business; fresh memory holds `Slot::default()`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Slot<V> {
+    /// The hash of the entry that lives here.
+    hash: u64,
+    /// Bit `p`: the slot `this ^ p` holds an entry whose home this slot is. Bit 31: there are more in the next window.
+    entries: u32,
+    /// When the entry that lives here expires.
+    expires: Tick,
+    value: V,
+}
+
+/// What is known about 32 slots without looking at them.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(16))]
+struct Block {
+    /// Bit `i`: an entry lives in slot `i` of the block.
+    occupied: u32,
+    /// How many entries live in a further window after they passed by a home in this block.
+    beyond: u32,
+    /// No entry of the block expires before this.
+    earliest: Tick,
+}
+
+/// The place of an entry. It stays the same for the entry's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub u32);
+
+/// A fresh entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inserted<V> {
+    /// Where it is.
+    pub slot: SlotId,
+    /// The entry that gave way to it, if one had to.
+    pub evicted: Option<V>,
+}
+
+/// Every slot that the entry might live in is taken by one that must not give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no slot is free for this connection: the flow table is too small, or this client endpoint has too many")]
+pub struct Full;
+
+/// Memory that cannot be a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a flow table needs a multiple of 32 slots, up to 2^31, not {0}: use slots_for()")]
+pub struct BadSize(pub usize);
+
+/// How many slots a table for this many entries should have: so many that 3 in 5 are taken.
+#[must_use]
+pub const fn slots_for(entries: usize) -> usize {
+    let slots = (entries / 3).saturating_mul(5).saturating_add(5);
+    slots.saturating_add(BLOCK - 1) / BLOCK * BLOCK
+}
+
+/// A table in the memory `M`.
+#[derive(Debug)]
+pub struct FlowTable<V, M> {
+    slots: M,
+    blocks: Box<[Block]>,
+    len: usize,
+    hand: expiry::Hand,
+    value: PhantomData<V>,
+}
+
+impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
+    /// An empty table of as many slots as `slots` has; see [`slots_for`]. All its memory is taken, and touched, here.
+    pub fn new(mut slots: M, now: Tick) -> Result<Self, BadSize> {
+        let count = slots.len();
+        if count == 0 || !count.is_multiple_of(BLOCK) || count > 1 << 31 {
+            return Err(BadSize(count));
+        }
+        slots.fill(Slot::default());
+        let blocks = vec![Block::default(); count / BLOCK].into_boxed_slice();
+        Ok(Self { slots, blocks, len: 0, hand: expiry::Hand::new(now), value: PhantomData })
+    }
+
+    /// Entries in the table.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there is no entry.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Slots in the table.
+    #[inline]
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Asks for the cache line that [`find`](Self::find) and [`insert`](Self::insert) will read first.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.slots.prefetch(self.home(hash, 0));
+    }
+
+    /// The entry with this hash that `matches`. Hashes are not compared: `matches` has to be exact.
+    #[inline]
+    pub fn find(&self, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
+        let home = self.home(hash, 0);
+        let entries = self.slots[home].entries;
+        match self.find_among(home, entries, &matches) {
+            None if entries & BEYOND != 0 => self.find_beyond(hash, matches),
+            found => found,
+        }
+    }
+
+    #[inline]
+    fn find_among(&self, home: usize, entries: u32, matches: &impl Fn(&V) -> bool) -> Option<SlotId> {
+        let mut left = entries & WINDOW;
+        while left != 0 {
+            let at = home ^ left.trailing_zeros() as usize;
+            if matches(&self.slots[at].value) {
+                return Some(SlotId(at as u32));
+            }
+            left &= left - 1;
+        }
+        None
+    }
+
+    #[cold]
+    fn find_beyond(&self, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
+        for window in 1..WINDOWS {
+            let home = self.home(hash, window);
+            let entries = self.slots[home].entries;
+            let found = self.find_among(home, entries, &matches);
+            if found.is_some() || entries & BEYOND == 0 {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Adds an entry, without a look whether one like it is there.
+    ///
+    /// Only if every slot it might live in is taken is `evictable` asked about their entries: none keeps the entry;
+    /// of the others one with the lowest number gives way, and 0 ends the search.
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        value: V,
+        expires: Tick,
+        evictable: impl Fn(&V) -> Option<u8>,
+    ) -> Result<Inserted<V>, Full> {
+        for window in 0..WINDOWS {
+            let home = self.home(hash, window);
+            let free = seen_from(!self.blocks[home / BLOCK].occupied, home) & WINDOW;
+            if free != 0 {
+                let at = home ^ free.trailing_zeros() as usize;
+                self.place(hash, window, at, value, expires);
+                return Ok(Inserted { slot: SlotId(at as u32), evicted: None });
+            }
+        }
+        let (window, at) = self.victim(hash, evictable).ok_or(Full)?;
+        let slot = SlotId(at as u32);
+        let evicted = self.remove(slot);
+        self.place(hash, window, at, value, expires);
+        Ok(Inserted { slot, evicted })
+    }
+
+    /// The window and the slot of the entry that gives way most easily.
+    #[cold]
+    fn victim(&self, hash: u64, evictable: impl Fn(&V) -> Option<u8>) -> Option<(u32, usize)> {
+        let mut best: Option<(u8, u32, usize)> = None;
+        for window in 0..WINDOWS {
+            let home = self.home(hash, window);
+            for at in (0..BLOCK - 1).map(|position| home ^ position) {
+                match evictable(&self.slots[at].value) {
+                    Some(0) => return Some((window, at)),
+                    Some(rank) if best.is_none_or(|(lowest, ..)| rank < lowest) => best = Some((rank, window, at)),
+                    _ => {}
+                }
+            }
+        }
+        best.map(|(_, window, at)| (window, at))
+    }
+
+    fn place(&mut self, hash: u64, window: u32, at: usize, value: V, expires: Tick) {
+        for passed in 0..window {
+            let home = self.home(hash, passed);
+            self.slots[home].entries |= BEYOND;
+            self.blocks[home / BLOCK].beyond += 1;
+        }
+        let home = self.home(hash, window);
+        self.slots[home].entries |= 1 << (home ^ at);
+        let slot = &mut self.slots[at];
+        (slot.hash, slot.value, slot.expires) = (hash, value, expires);
+        let block = &mut self.blocks[at / BLOCK];
+        block.earliest = if block.occupied == 0 { expires } else { block.earliest.min(expires) };
+        block.occupied |= 1 << (at % BLOCK);
+        self.len += 1;
+    }
+
+    /// Takes an entry out. None if there is no entry in that slot.
+    pub fn remove(&mut self, slot: SlotId) -> Option<V> {
+        if !self.contains(slot) {
+            return None;
+        }
+        let at = slot.0 as usize;
+        let Slot { hash, value, .. } = self.slots[at];
+        let window = (0..WINDOWS).find(|&window| {
+            let home = self.home(hash, window);
+            let position = home ^ at;
+            position < BLOCK - 1 && self.slots[home].entries & 1 << position != 0
+        })?;
+        let home = self.home(hash, window);
+        self.slots[home].entries &= !(1 << (home ^ at));
+        self.blocks[at / BLOCK].occupied &= !(1 << (at % BLOCK));
+        self.len -= 1;
+        for passed in 0..window {
+            let block = self.home(hash, passed) / BLOCK;
+            self.blocks[block].beyond -= 1;
+            // Only here can be said that no search that comes by this block needs to go on.
+            if self.blocks[block].beyond == 0 {
+                for slot in &mut self.slots[block * BLOCK..][..BLOCK] {
+                    slot.entries &= WINDOW;
+                }
+            }
+        }
+        Some(value)
+    }
+
+    /// True if an entry lives in this slot.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, slot: SlotId) -> bool {
+        let at = slot.0 as usize;
+        self.blocks.get(at / BLOCK).is_some_and(|block| block.occupied & 1 << (at % BLOCK) != 0)
+    }
+
+    /// The value of an entry. `slot` must be one that this table gave out, and its entry must still live; else the
+    /// value is that of whoever lives or lived there.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, slot: SlotId) -> &V {
+        &self.slots[slot.0 as usize].value
+    }
+
+    /// As [`get`](Self::get), to be changed. The change must keep the hash.
+    #[inline]
+    #[must_use]
+    pub fn get_mut(&mut self, slot: SlotId) -> &mut V {
+        &mut self.slots[slot.0 as usize].value
+    }
+
+    /// When an entry expires.
+    #[inline]
+    #[must_use]
+    pub fn expires(&self, slot: SlotId) -> Tick {
+        self.slots[slot.0 as usize].expires
+    }
+
+    /// Lets an entry live on until `expires`: a plain store, for every packet. If that is earlier than before, the
+    /// entry may stay until its former moment: use [`rearm`](Self::rearm).
+    #[inline]
+    pub fn touch(&mut self, slot: SlotId, expires: Tick) {
+        self.slots[slot.0 as usize].expires = expires;
+    }
+
+    /// Lets an entry expire at `expires`, earlier or later than before.
+    #[inline]
+    pub fn rearm(&mut self, slot: SlotId, expires: Tick) {
+        self.touch(slot, expires);
+        let block = &mut self.blocks[slot.0 as usize / BLOCK];
+        block.earliest = block.earliest.min(expires);
+    }
+
+    /// The home of a hash in its `window`-th window: the upper half of the hash says where the first is, the lower half
+    /// how far the next are from it.
+    #[inline]
+    fn home(&self, hash: u64, window: u32) -> usize {
+        let place = ((hash >> 32) as u32).wrapping_add(window.wrapping_mul(hash as u32));
+        // Scales a 32-bit number to the number of slots, which need be no power of two.
+        ((u64::from(place) * self.slots.len() as u64) >> 32) as usize
+    }
+}
+
+/// The bits of a block as seen from one of its slots: bit `p` of the answer is bit `p ^ (home % 32)` of `bits`.
+#[inline]
+fn seen_from(mut bits: u32, home: usize) -> u32 {
+    for (power, keep) in [0x5555_5555, 0x3333_3333, 0x0f0f_0f0f, 0x00ff_00ff, 0x0000_ffff].into_iter().enumerate() {
+        let distance = 1 << power;
+        if home & distance != 0 {
+            bits = (bits & keep) << distance | bits >> distance & keep;
+        }
+    }
+    bits
+}

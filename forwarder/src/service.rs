@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct ServiceId(pub u32);
 
 /// A destination's slot: the index of its counters and of its entry in [`Snapshot::destination`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestId(pub u32);
 
 /// An IP protocol that can be balanced.
