@@ -26,15 +26,32 @@ fn weight() -> impl Strategy<Value = u32> {
     prop_oneof![1 => Just(0), 6 => 1..8u32, 3 => (1..20u32).prop_map(|n| n * 6), 1 => 1..300u32]
 }
 
-fn event() -> impl Strategy<Value = Event> {
+/// Events among so many servers and targets.
+fn event(servers: usize, targets: u8) -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (0..12usize, weight()).prop_map(|(n, weight)| Event::Add(n, weight)),
+        4 => (0..servers, weight()).prop_map(|(n, weight)| Event::Add(n, weight)),
         2 => (any::<usize>(), weight()).prop_map(|(n, weight)| Event::Edit(n, weight)),
         1 => any::<usize>().prop_map(Event::Delete),
-        2 => (0..12usize, any::<bool>()).prop_map(|(n, over)| Event::Overload(n, over)),
-        4 => (0..12usize, 0..20u32, 0..600u32).prop_map(|(n, active, inactive)| Event::Load(n, active, inactive)),
-        1 => prop_oneof![1..2000u32, 1..400_000u32].prop_map(Event::Wait),
-        30 => (any::<u8>(), 0..12u8).prop_map(|(client, target)| Event::Connect(client, target)),
+        3 => (0..servers, any::<bool>()).prop_map(|(n, over)| Event::Overload(n, over)),
+        4 => (0..servers, 0..20u32, 0..600u32).prop_map(|(n, active, inactive)| Event::Load(n, active, inactive)),
+        2 => prop_oneof![1..2000u32, 1..400_000u32].prop_map(Event::Wait),
+        30 => (any::<u8>(), 0..targets).prop_map(|(client, target)| Event::Connect(client, target)),
+    ]
+}
+
+/// Few servers, or many and many targets; or few that stay and are only overloaded now and then.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let staying =
+        |weights: Vec<u32>| weights.into_iter().enumerate().map(|(n, weight)| Event::Add(n, weight)).collect();
+    let passing = prop_oneof![
+        1 => (0..4usize, any::<bool>()).prop_map(|(n, over)| Event::Overload(n, over)),
+        2 => (any::<u8>(), 0..3u8).prop_map(|(client, target)| Event::Connect(client, target)),
+    ];
+    let calm = (proptest::collection::vec(weight(), 1..4), proptest::collection::vec(passing, 1..200));
+    prop_oneof![
+        proptest::collection::vec(event(3, 2), 1..300),
+        proptest::collection::vec(event(12, 250), 1..600),
+        calm.prop_map(move |(weights, events)| [staying(weights), events].concat()),
     ]
 }
 
@@ -103,11 +120,11 @@ fn play(name: &str, flags: Flags, events: Vec<Event>) -> Result<(), TestCaseErro
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn every_pick_is_the_models_and_may_serve(
-        events in proptest::collection::vec(event(), 1..300), fallback: bool, port: bool
+        events in events(), fallback: bool, port: bool
     ) {
         for known in SCHEDULERS {
             play(known.name, Flags { fallback, port, flag3: false }, events.clone())?;
