@@ -15,10 +15,12 @@ mod timeouts;
 pub use endpoints::Endpoints;
 pub use rules::{Unavailable, is_replaced, may_start, on_unavailable, starts_anew, template_usable};
 pub use signal::Signal;
+pub use signal::chunk;
 pub use state::{State, View, transition};
 pub use template::{Leaving, Template, TemplateKey};
 pub use timeouts::Timeouts;
 
+use crate::flow_table::SlotId;
 use crate::service::{DestId, Method};
 
 /// Which way a packet goes.
@@ -65,6 +67,9 @@ const STEADY_REQUEST: u16 = 1 << 4;
 const STEADY_REPLY: u16 = 1 << 5;
 /// It was scheduled by a persistence template, in [`Conn::template`].
 const TEMPLATED: u16 = 1 << 6;
+
+/// No packet belongs to it any more.
+const ENDED: u16 = 1 << 7;
 
 /// An IPv4 connection: 48 bytes, so that an entry of the flow table is one cache line.
 ///
@@ -191,6 +196,32 @@ impl Conn {
     #[must_use]
     pub fn is_templated(&self) -> bool {
         self.flags & TEMPLATED != 0
+    }
+
+    /// The slot of the template that chose its server.
+    #[inline]
+    #[must_use]
+    pub fn template(&self) -> Option<SlotId> {
+        self.is_templated().then_some(SlotId(self.template))
+    }
+
+    /// The IP protocol number, also of a connection that has [ended](Self::end).
+    #[must_use]
+    pub fn protocol(&self) -> u8 {
+        if self.flags & ENDED != 0 { !self.protocol } else { self.protocol }
+    }
+
+    /// No packet finds it any more; it is only listed and counted until its entry goes. With `leave` it forgets its
+    /// template.
+    pub fn end(&mut self, leave: bool) {
+        if self.flags & ENDED == 0 {
+            // No packet has such a protocol number, so finding needs no look at the flags.
+            self.protocol = !self.protocol;
+            self.flags |= ENDED;
+        }
+        if leave {
+            self.flags &= !TEMPLATED;
+        }
     }
 
     /// Remembers the template that chose its server.

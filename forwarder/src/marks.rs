@@ -52,8 +52,11 @@ struct Tuple {
     destination_mask: u32,
     /// The best priority in this tuple: a better match elsewhere saves the probe.
     best: usize,
-    rules: HashMap<u64, Vec<(usize, RangeInclusive<u16>, u32)>, Mix>,
+    rules: HashMap<u64, Vec<Entry>, Mix>,
 }
+
+/// Priority, ports and mark of a rule.
+type Entry = (usize, RangeInclusive<u16>, u32);
 
 fn mask(length: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0)

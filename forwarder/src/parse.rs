@@ -111,7 +111,7 @@ pub struct Parsed {
     pub kind: Kind,
     /// IP protocol number.
     pub protocol: u8,
-    /// TCP flags ([`tcp::flags`]).
+    /// TCP flags ([`tcp::flags`]); of a UDP datagram ACK alone, so that both are ordinary by the same test.
     pub flags: u8,
 }
 
@@ -254,7 +254,7 @@ pub fn parse(frame: &[u8], checksums: Checksums) -> Parsed {
         l4: PLAIN_L4 as u8,
         kind: if is_tcp { Kind::Tcp } else { Kind::Udp },
         protocol,
-        flags: if is_tcp { head[PLAIN_L4 + tcp::FLAGS] } else { 0 },
+        flags: if is_tcp { head[PLAIN_L4 + tcp::FLAGS] } else { tcp::flags::ACK },
     }
 }
 
@@ -345,6 +345,9 @@ fn transport(payload: &[u8], fragment: u16, parsed: &mut Parsed) -> Result<Kind,
         });
     }
     parsed.ports = header(payload, 0).map_or(0, |ports| u32_at::<4>(ports, 0));
+    if kind == Kind::Udp {
+        parsed.flags = tcp::flags::ACK;
+    }
     if kind == Kind::Tcp {
         parsed.flags = payload.get(tcp::FLAGS).copied().unwrap_or(0);
     }

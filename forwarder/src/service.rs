@@ -5,6 +5,7 @@
 
 use crate::conn::Timeouts;
 use crate::marks::MarkRules;
+use crate::parse::Parsed;
 use crate::route::{AddressSet, Port, Routes};
 use crate::scheduler::{self, Kind};
 use std::collections::HashMap;
@@ -200,6 +201,26 @@ pub struct Snapshot {
     pub ports: Vec<Port>,
     /// Marks of first packets, for mark services.
     pub marks: MarkRules,
+    /// UDP ports of the GUE tunnels in use, host byte order.
+    pub gue_ports: Vec<u16>,
+    /// Some destination is the director itself: what its kernel sends may be a reply.
+    pub local_servers: bool,
+}
+
+impl Protocol {
+    /// The protocol with this number, if it can be balanced.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|protocol| *protocol as u8 == number)
+    }
+}
+
+impl Destination {
+    /// The port that a packet to `port` gets, host byte order.
+    #[must_use]
+    pub fn port_for(&self, port: u16) -> u16 {
+        if self.port == 0 { port } else { self.port }
+    }
 }
 
 impl Snapshot {
@@ -215,6 +236,22 @@ impl Snapshot {
     #[must_use]
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
         self.services.get(id.0 as usize)?.as_ref()
+    }
+
+    /// True if a packet comes from the address and port of a real server of a NAT service of its protocol.
+    #[must_use]
+    pub fn is_real_server(&self, parsed: &Parsed) -> bool {
+        self.nat_servers.may_contain(parsed.source())
+            && self.services.iter().flatten().any(|service| {
+                let same_protocol = match service.key {
+                    ServiceKey::Address(protocol, ..) => protocol as u8 == parsed.protocol,
+                    ServiceKey::Mark(..) => true,
+                };
+                same_protocol
+                    && service.members.iter().any(|member| {
+                        member.address == IpAddr::V4(parsed.source()) && member.port == parsed.source_port()
+                    })
+            })
     }
 
     /// The service of a first packet, as the kernel looks for it: by mark, by address and port, by address with port 0.
@@ -285,6 +322,13 @@ fn address_key(protocol: Protocol, address: Ipv4Addr, port: u16) -> u64 {
 }
 
 impl ServiceIndex {
+    /// True if a service answers at this address. For a rare question: it looks through all of them.
+    #[must_use]
+    pub fn has_address(&self, address: Ipv4Addr) -> bool {
+        let bits = u64::from(u32::from_ne_bytes(address.octets()));
+        self.addresses.keys().any(|key| key >> 32 == bits)
+    }
+
     /// True if there is no IPv4 service at all: then, as in the kernel, the director does nothing.
     #[inline]
     #[must_use]

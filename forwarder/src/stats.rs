@@ -4,6 +4,7 @@
 //! instruction. Nothing here is ever reset; a reader that wants to start from zero remembers where it started.
 
 use crate::pipeline::DropReason;
+use crate::police::ClassCounters;
 use crate::service::DestId;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -138,15 +139,17 @@ pub struct WorkerStats {
     /// Frames given to the kernel.
     pub to_kernel: Counter,
     /// Frames that wait for a neighbour's MAC address.
-    pub held: Gauge,
+    pub held: Level,
     /// Frames dropped, by reason.
     pub drops: [Counter; DropReason::COUNT],
     /// Frames the director wrote itself: ICMP errors and resets.
     pub answered: Counter,
     /// Frames from the kernel, sent out of a port.
     pub from_kernel: Counter,
-    /// Frames from the kernel that found no room in a port's transmit queue.
-    pub from_kernel_dropped: Counter,
+    /// Frames from the kernel, or the director's own, that found no room in a port's transmit queue.
+    pub own_dropped: Counter,
+    /// Frames for the kernel by class.
+    pub classes: ClassCounters,
     /// Connections in the flow table.
     pub entries: Level,
     /// Connections made.
@@ -193,11 +196,12 @@ impl WorkerStats {
             received: Counter::default(),
             forwarded: Counter::default(),
             to_kernel: Counter::default(),
-            held: Gauge::default(),
+            held: Level::default(),
             drops: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
             answered: Counter::default(),
             from_kernel: Counter::default(),
-            from_kernel_dropped: Counter::default(),
+            own_dropped: Counter::default(),
+            classes: ClassCounters::default(),
             entries: Level::default(),
             created: Counter::default(),
             insert_failures: Counter::default(),

@@ -1,1 +1,278 @@
-//! worker
+//! One lcore's loop: receive a burst from each port, run it through the pipeline, take what the kernel sends, turn the
+//! timer wheel, transmit. The loop around [`Worker::turn`], the clock and the queues belong to the daemon.
+
+mod egress;
+mod held;
+
+use crate::clock::Tick;
+use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Waiting};
+use crate::police::{Class, LIMITS, Police};
+use crate::publication::Subscription;
+use crate::rewrite::fragment;
+use crate::stats::WorkerStats;
+use egress::Egress;
+use held::Held;
+use packet_io::{Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
+use std::sync::Arc;
+
+/// Entries of the flow table that one turn looks at for expiry, at most.
+const EXPIRY_BUDGET: usize = 32;
+
+/// The way to the kernel interfaces of the ports, and back.
+pub trait KernelLink {
+    /// What travels.
+    type Frame: Frame;
+    /// True if this port has a kernel interface.
+    fn exists(&self, port: u16) -> bool;
+    /// Hands a frame to a port's kernel interface; gives it back when there is no room.
+    ///
+    /// # Errors
+    /// The frame, if it was not taken.
+    fn send(&mut self, port: u16, frame: Self::Frame) -> Result<(), Self::Frame>;
+    /// Appends frames that the kernel wants sent out of this port.
+    fn receive(&mut self, port: u16, burst: &mut Burst<Self::Frame>) -> usize;
+}
+
+/// Who makes the kernel find a neighbour.
+pub trait Resolver {
+    /// Asks for it; must not block, and may forget when too many ask.
+    fn resolve(&mut self, waiting: Waiting);
+}
+
+/// One lcore: its queues, tables and counters.
+pub struct Worker<R: RxQueue, T, K, N, P, M: TableMemory<ConnSlot>> {
+    subscription: Subscription,
+    pipeline: Pipeline<M>,
+    receive: Vec<R>,
+    burst: Burst<R::Frame>,
+    out: Outlets<R::Frame, T, K, N, P>,
+}
+
+/// Where frames go from here.
+pub(crate) struct Outlets<F, T, K, N, P> {
+    pool: P,
+    egress: Vec<Egress<F, T>>,
+    kernel: K,
+    resolver: N,
+    police: Police,
+    held: Held<F>,
+    stats: Arc<WorkerStats>,
+}
+
+impl<F, T, K, N, P> Outlets<F, T, K, N, P>
+where
+    F: Frame,
+    T: TxQueue<Frame = F>,
+    K: KernelLink<Frame = F>,
+    N: Resolver,
+    P: FramePool<Frame = F>,
+{
+    /// Sends a frame of a connection out of a port.
+    #[inline]
+    pub fn transmit(&mut self, port: u16, frame: F) {
+        match self.egress.get_mut(usize::from(port)) {
+            Some(egress) => egress.push(frame, false, &self.stats),
+            None => self.drop(DropReason::NoRoute, frame),
+        }
+    }
+
+    /// Sends a frame that was not received from a port: the director's own or the kernel's.
+    pub fn transmit_own(&mut self, port: u16, frame: F) {
+        if let Some(egress) = self.egress.get_mut(usize::from(port)) {
+            egress.push(frame, true, &self.stats);
+        }
+    }
+
+    /// Hands a frame to the kernel interface of the port it came from.
+    pub fn hand_to_kernel(&mut self, port: u16, frame: F, now: Tick) {
+        if !self.kernel.exists(port) {
+            return self.drop(DropReason::NoKernelInterface, frame);
+        }
+        let class = Class::of(frame.bytes());
+        let sent = if self.police.admit(class, now) { self.kernel.send(port, frame) } else { Err(frame) };
+        match sent {
+            Ok(()) => {
+                self.stats.to_kernel.add(1);
+                self.stats.classes.passed[class as usize].add(1);
+            }
+            Err(frame) => {
+                self.stats.classes.policed[class as usize].add(1);
+                self.drop(DropReason::KernelPoliced, frame);
+            }
+        }
+    }
+
+    /// Keeps a frame, complete but for its destination MAC address, until that is known.
+    pub fn hold(&mut self, waiting: Waiting, frame: F, now: Tick) {
+        self.resolver.resolve(waiting);
+        if let Err(frame) = self.held.keep(waiting, frame, now) {
+            self.drop(DropReason::Unresolved, frame);
+        }
+    }
+
+    /// Sends a frame in fragments; the first counts as the forwarded frame.
+    fn split(&mut self, port: u16, l3: u8, mtu: u16, frame: F) {
+        let Self { egress, pool, stats, .. } = self;
+        let Some(egress) = egress.get_mut(usize::from(port)) else { return self.drop(DropReason::NoRoute, frame) };
+        let mut own = false;
+        let whole = fragment::split(frame.bytes(), l3.into(), mtu, pool, |fragment| {
+            egress.push(fragment, std::mem::replace(&mut own, true), stats);
+        });
+        if !whole {
+            let lost = if own { &stats.own_dropped } else { &stats.drops[DropReason::NoBuffer as usize] };
+            lost.add(1);
+        }
+    }
+
+    /// Counts and releases a frame.
+    #[inline]
+    pub fn drop(&mut self, reason: DropReason, frame: F) {
+        self.stats.drops[reason as usize].add(1);
+        drop(frame);
+    }
+}
+
+impl<R, T, K, N, P, M> Worker<R, T, K, N, P, M>
+where
+    R: RxQueue,
+    T: TxQueue<Frame = R::Frame>,
+    K: KernelLink<Frame = R::Frame>,
+    N: Resolver,
+    P: FramePool<Frame = R::Frame>,
+    M: TableMemory<ConnSlot>,
+{
+    /// A worker on these queues, one pair a port, in the order of the port numbers.
+    pub fn new(
+        subscription: Subscription,
+        pipeline: Pipeline<M>,
+        queues: Vec<(R, T)>,
+        kernel: K,
+        resolver: N,
+        pool: P,
+        now: Tick,
+    ) -> Self {
+        let stats = pipeline.stats().clone();
+        let (receive, egress) = queues.into_iter().map(|(rx, tx)| (rx, Egress::new(tx))).unzip();
+        let police = Police::new(LIMITS, now);
+        let out = Outlets { pool, egress, kernel, resolver, police, held: Held::new(), stats };
+        Self { subscription, pipeline, receive, burst: Burst::new(), out }
+    }
+
+    /// One turn of the loop. Answers how many frames were received.
+    pub fn turn(&mut self, now: Tick) -> usize {
+        let Self { subscription, pipeline, receive, burst, out } = self;
+        let snapshot = &**subscription.load();
+        let news = pipeline.adopt(snapshot, now);
+        let mut received = 0;
+        for (port, queue) in receive.iter_mut().enumerate() {
+            let count = queue.receive(burst);
+            if count > 0 {
+                received += count;
+                pipeline.run(&Turn { snapshot, now, port: port as u16 }, burst, out);
+            }
+        }
+        out.take_from_kernel(burst, &Turn { snapshot, now, port: 0 }, pipeline);
+        out.release_held(snapshot, now, news);
+        for egress in &mut out.egress {
+            egress.flush(&out.stats);
+        }
+        pipeline.expire(snapshot, now, EXPIRY_BUDGET);
+        let stats = &out.stats;
+        stats.received.add(received as u64);
+        stats.held.set(out.held.len() as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>());
+        stats.turns.add(1);
+        stats.busy_turns.add(u64::from(received > 0));
+        received
+    }
+
+    /// The pipeline, for questions between turns: listings of connections.
+    pub fn pipeline(&mut self) -> &mut Pipeline<M> {
+        &mut self.pipeline
+    }
+
+    /// The receive side of a port, for tests that put frames there.
+    pub fn receive_queue(&mut self, port: u16) -> Option<&mut R> {
+        self.receive.get_mut(usize::from(port))
+    }
+
+    /// The transmit side of a port, for tests that look at what was sent.
+    pub fn transmit_queue(&mut self, port: u16) -> Option<&mut T> {
+        Some(self.out.egress.get_mut(usize::from(port))?.queue())
+    }
+
+    /// The way to the kernel, for tests.
+    pub fn kernel_link(&mut self) -> &mut K {
+        &mut self.out.kernel
+    }
+}
+
+impl<F, T, K, N, P> Outlets<F, T, K, N, P>
+where
+    F: Frame,
+    T: TxQueue<Frame = F>,
+    K: KernelLink<Frame = F>,
+    N: Resolver,
+    P: FramePool<Frame = F>,
+{
+    /// What the kernel sends leaves by its port, unless it is the director's own answer as a real server.
+    fn take_from_kernel<M: TableMemory<ConnSlot>>(
+        &mut self,
+        burst: &mut Burst<F>,
+        turn: &Turn<'_>,
+        pipeline: &mut Pipeline<M>,
+    ) {
+        for port in 0..self.egress.len() as u16 {
+            if self.kernel.receive(port, burst) == 0 {
+                continue;
+            }
+            for frame in burst.drain() {
+                self.stats.from_kernel.add(1);
+                if let Some(frame) = pipeline.from_kernel(&Turn { port, ..*turn }, frame) {
+                    self.transmit_own(port, frame);
+                }
+            }
+        }
+    }
+
+    /// Sends the held frames whose neighbour has answered, and drops those that waited too long.
+    fn release_held(&mut self, snapshot: &crate::service::Snapshot, now: Tick, news: bool) {
+        if self.held.is_empty() {
+            return;
+        }
+        let Self { held, egress, stats, .. } = self;
+        held.release(&snapshot.routes, now, news, |outcome| match (outcome, &mut *egress) {
+            (held::Outcome::Send(port, frame), egress) if usize::from(port) < egress.len() => {
+                egress[usize::from(port)].push(frame, false, stats);
+            }
+            (held::Outcome::Send(_, frame) | held::Outcome::Expired(frame), _) => {
+                stats.drops[DropReason::Unresolved as usize].add(1);
+                drop(frame);
+            }
+        });
+    }
+}
+
+impl<F, T, K, N, P> Answers<F> for Outlets<F, T, K, N, P>
+where
+    F: Frame,
+    T: TxQueue<Frame = F>,
+    K: KernelLink<Frame = F>,
+    N: Resolver,
+    P: FramePool<Frame = F>,
+{
+    fn finish(&mut self, turn: &Turn<'_>, verdict: crate::pipeline::Verdict, frame: F) {
+        use crate::pipeline::Verdict;
+        match verdict {
+            Verdict::Transmit(port) => self.transmit(port, frame),
+            Verdict::Split { port, l3, mtu } => self.split(port, l3, mtu, frame),
+            Verdict::Kernel => self.hand_to_kernel(turn.port, frame, turn.now),
+            Verdict::Hold(waiting) => self.hold(waiting, frame, turn.now),
+            Verdict::Drop(reason) => self.drop(reason, frame),
+            Verdict::Answer(port, reason) => {
+                self.stats.drops[reason as usize].add(1);
+                self.stats.answered.add(1);
+                self.transmit_own(port, frame);
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Source and destination of a packet, as they stand in it.
 
+use crate::parse::Parsed;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Source and destination address and port.
@@ -32,6 +33,27 @@ impl Endpoints {
     pub fn destination(self) -> SocketAddrV4 {
         let ([.., e, f, g, h], [.., k, l]) = (self.addresses.to_ne_bytes(), self.ports.to_ne_bytes());
         SocketAddrV4::new(Ipv4Addr::new(e, f, g, h), u16::from_be_bytes([k, l]))
+    }
+
+    /// The source's address and port as they stand in memory.
+    #[inline]
+    #[must_use]
+    pub fn source_bits(self) -> (u32, u16) {
+        let parsed = self.as_parsed();
+        (parsed.source_bits(), parsed.source_port_bits())
+    }
+
+    /// The destination's address and port as they stand in memory.
+    #[inline]
+    #[must_use]
+    pub fn destination_bits(self) -> (u32, u16) {
+        let parsed = self.as_parsed();
+        (parsed.destination_bits(), parsed.destination_port_bits())
+    }
+
+    #[inline]
+    fn as_parsed(self) -> Parsed {
+        Parsed { addresses: self.addresses, ports: self.ports, ..Parsed::default() }
     }
 
     /// With source and destination exchanged.

@@ -1,5 +1,252 @@
-//! The stages over a burst.
+//! The stages over a burst: (1) parse and hash every frame and prefetch where its connection would be; (2) for each
+//! frame in turn: find the connection, or make one; keep its state, timer and counts; rewrite; decide the verdict.
+//!
+//! The files, in a packet's order: this one; `request` (from clients, existing connections), `first` (the packet that
+//! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
+//! connection), `answer` (what the director itself replies), `leave` (the last step: next hop and rewriting).
+//! `ledger` and `schedulers` hold what a worker knows about destinations and services.
 
+mod answer;
+mod first;
+mod leave;
 mod ledger;
+mod listing;
+mod persist;
+mod related;
+mod reply;
+mod request;
+mod schedulers;
+mod sip;
 mod verdict;
+
+pub use listing::{ConnView, Listing};
+pub use persist::templates_for;
 pub use verdict::{DropReason, Verdict, Waiting};
+
+use crate::clock::Tick;
+use crate::conn::{Conn, Leaving, Signal, Template};
+use crate::flow_table::{Fate, FlowTable, Secret, Slot, SlotId, hash};
+use crate::parse::{Kind, Parsed, parse};
+use crate::service::{Destination, Snapshot};
+use crate::stats::WorkerStats;
+use crate::wire::sctp;
+use ledger::Ledger;
+use packet_io::{BURST, Burst, Frame, TableMemory};
+use schedulers::Schedulers;
+use std::sync::Arc;
+
+/// A slot of the connection table: 64 bytes.
+pub type ConnSlot = Slot<Conn>;
+/// A slot of the table of persistence templates.
+pub type TemplateSlot = Slot<Template>;
+
+/// What stays the same during one burst.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The configuration.
+    pub snapshot: &'a Snapshot,
+    /// The time.
+    pub now: Tick,
+    /// The port the burst came from.
+    pub port: u16,
+}
+
+/// Who carries out verdicts.
+pub trait Answers<F> {
+    /// Does with the frame what the verdict says.
+    fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F);
+}
+
+/// The tables and states of one worker.
+pub struct Pipeline<M: TableMemory<ConnSlot>> {
+    conns: FlowTable<Conn, M>,
+    templates: FlowTable<Template, Vec<TemplateSlot>>,
+    schedulers: Schedulers,
+    ledger: Ledger,
+    secret: Secret,
+    /// Identification of the next outer header that may be fragmented.
+    ip_id: u16,
+    /// Version of the snapshot that the schedulers are in step with.
+    version: u64,
+    parsed: [(Parsed, u64); BURST],
+}
+
+impl<M: TableMemory<ConnSlot>> Pipeline<M> {
+    /// A pipeline with these tables. `secret` keys the hash of the connection table and must not be guessable.
+    #[must_use]
+    pub fn new(
+        conns: FlowTable<Conn, M>,
+        templates: FlowTable<Template, Vec<TemplateSlot>>,
+        stats: Arc<WorkerStats>,
+        secret: Secret,
+    ) -> Self {
+        Self {
+            conns,
+            templates,
+            schedulers: Schedulers::new(hash(0, &secret)),
+            ledger: Ledger::new(stats),
+            ip_id: hash(1, &secret) as u16,
+            secret,
+            version: 0,
+            parsed: [(Parsed::default(), 0); BURST],
+        }
+    }
+
+    /// This worker's counters.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<WorkerStats> {
+        &self.ledger.stats
+    }
+
+    /// Brings the schedulers up to date with a snapshot. Answers whether it was new.
+    pub fn adopt(&mut self, snapshot: &Snapshot, now: Tick) -> bool {
+        let news = self.version != snapshot.version;
+        if news {
+            self.adopt_changes(snapshot, now);
+        }
+        news
+    }
+
+    #[cold]
+    fn adopt_changes(&mut self, snapshot: &Snapshot, now: Tick) {
+        for &id in &snapshot.changed {
+            self.schedulers.adopt(id, snapshot, &mut self.ledger, now);
+        }
+        self.version = snapshot.version;
+        let stats = &self.ledger.stats;
+        stats.snapshot.add(snapshot.version.wrapping_sub(stats.snapshot.get()));
+    }
+
+    /// Runs a burst through the stages; leaves it empty.
+    pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
+        let count = burst.len();
+        for index in 0..count {
+            let Some(frame) = burst.get(index) else { continue };
+            let parsed = parse(frame.bytes(), frame.checksums());
+            let client = if turn.snapshot.nat_servers.may_contain(parsed.source()) {
+                parsed.destination_endpoint()
+            } else {
+                parsed.source_endpoint()
+            };
+            let hash = hash(client, &self.secret);
+            self.conns.prefetch(hash);
+            self.parsed[index] = (parsed, hash);
+        }
+        for index in 0..count {
+            let Some(mut frame) = burst.take(index) else { continue };
+            let (parsed, hash) = self.parsed[index];
+            let verdict = self.decide(turn, &mut frame, &parsed, hash);
+            out.finish(turn, verdict, frame);
+        }
+        burst.clear();
+    }
+
+    /// One frame. `hash` is that of its client's endpoint as the first stage guessed the direction.
+    #[inline]
+    fn decide<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, hash: u64) -> Verdict {
+        match parsed.kind {
+            Kind::Tcp | Kind::Udp => self.transport(turn, frame, parsed, hash),
+            _ => self.other(turn, frame, parsed, hash),
+        }
+    }
+
+    #[inline]
+    fn transport<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, hash: u64) -> Verdict {
+        let from_server = turn.snapshot.nat_servers.may_contain(parsed.source());
+        if from_server {
+            if let Some(slot) =
+                self.conns.find(hash, |conn| conn.is_reply(parsed.addresses, parsed.ports, parsed.protocol))
+            {
+                return self.reply(turn, frame, parsed, slot);
+            }
+            return self.maybe_request(turn, frame, parsed);
+        }
+        match self.conns.find(hash, |conn| conn.is_request(parsed.addresses, parsed.ports, parsed.protocol)) {
+            Some(slot) => self.request(turn, frame, parsed, slot, hash),
+            None => self.first(turn, frame, parsed, hash, None),
+        }
+    }
+
+    /// A packet whose source may be a real server, but which is no reply: real servers are clients, too.
+    #[cold]
+    fn maybe_request<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed) -> Verdict {
+        let hash = hash(parsed.source_endpoint(), &self.secret);
+        match self.conns.find(hash, |conn| conn.is_request(parsed.addresses, parsed.ports, parsed.protocol)) {
+            Some(slot) => self.request(turn, frame, parsed, slot, hash),
+            None => self.first(turn, frame, parsed, hash, None),
+        }
+    }
+
+    #[cold]
+    fn other<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, hash: u64) -> Verdict {
+        match parsed.kind {
+            Kind::Malformed(reason) => Verdict::Drop(reason.into()),
+            // As in the kernel: without a service the director does not interfere.
+            _ if turn.snapshot.index.is_empty() => Verdict::Kernel,
+            Kind::Sctp => self.transport(turn, frame, parsed, hash),
+            Kind::IcmpError => self.related(turn, frame, parsed),
+            Kind::Fragment if turn.snapshot.index.has_address(parsed.destination()) => {
+                Verdict::Drop(DropReason::Fragment)
+            }
+            _ => Verdict::Kernel,
+        }
+    }
+
+    /// Lets go the entries whose time is up, doing no more than `budget` at a time (`FlowTable::advance`).
+    pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        let Self { conns, templates, ledger, .. } = self;
+        conns.advance(now, budget, |conn, _| {
+            ledger.stats.expired.add(1);
+            unbind(conn, snapshot, ledger);
+            if let Some(template) = conn.template() {
+                let _ = templates.get_mut(template).left(Leaving::Ended);
+            }
+            Fate::Expire
+        });
+        self.expire_templates(now, budget);
+        self.ledger.stats.entries.set(self.conns.len() as u64);
+    }
+
+    /// Ends a connection: no packet finds it any more. As in the kernel, its entry goes, and stops counting, a moment
+    /// later.
+    fn end(&mut self, now: Tick, slot: SlotId, why: Leaving) {
+        let conn = *self.conns.get(slot);
+        if why == Leaving::ServerGone {
+            self.leave_template(now, &conn, why);
+        }
+        self.conns.get_mut(slot).end(why == Leaving::ServerGone);
+        self.conns.rearm(slot, now);
+    }
+}
+
+/// What a packet says to its connection's state. `frame` is looked into for the chunk of SCTP.
+#[inline]
+fn signal(frame: &[u8], parsed: &Parsed) -> Signal {
+    match parsed.kind {
+        Kind::Tcp => Signal::Tcp(parsed.flags),
+        Kind::Sctp => Signal::Sctp(chunk(frame.get(usize::from(parsed.l4)..parsed.frame_length()).unwrap_or(&[]))),
+        _ => Signal::Udp,
+    }
+}
+
+/// The chunk type that counts in an SCTP packet: the first, but an ABORT bundled behind a COOKIE ECHO or ACK wins.
+#[cold]
+fn chunk(packet: &[u8]) -> u8 {
+    use crate::conn::chunk::{ABORT, COOKIE_ACK, COOKIE_ECHO};
+    let at = |offset: usize| packet.get(offset).copied().unwrap_or(0);
+    let first = at(sctp::HEADER);
+    let length = usize::from(u16::from_be_bytes([at(sctp::HEADER + 2), at(sctp::HEADER + 3)]));
+    let second = at(sctp::HEADER + length.next_multiple_of(4));
+    if matches!(first, COOKIE_ECHO | COOKIE_ACK) && second == ABORT { ABORT } else { first }
+}
+
+/// The destination of a connection, unless its slot belongs to another one by now.
+#[inline]
+fn destination_of<'a>(conn: &Conn, snapshot: &'a Snapshot) -> Option<&'a Destination> {
+    snapshot.destination(conn.dest).filter(|destination| destination.generation == conn.generation)
+}
+
+/// A connection's entry is gone: it counts no more.
+fn unbind(conn: &Conn, snapshot: &Snapshot, ledger: &mut Ledger) {
+    ledger.unbind(conn.dest, destination_of(conn, snapshot), conn.is_active());
+}

@@ -1,10 +1,21 @@
 //! How a frame's way through the pipeline ends, and a name for every way of being dropped.
 
+use crate::parse::Malformed;
+
 /// What becomes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It leaves by this port, rewritten.
     Transmit(u16),
+    /// It leaves by this port, rewritten, in fragments no longer than `mtu`; its IP header is at `l3`.
+    Split {
+        /// The port.
+        port: u16,
+        /// Offset of the IP header.
+        l3: u8,
+        /// Bytes of IP packet.
+        mtu: u16,
+    },
     /// It goes to the kernel interface of the port it came from, as it came.
     Kernel,
     /// It waits for this neighbour's MAC address.
@@ -52,20 +63,30 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    /// Too short for its headers.
-    Short = "short_frame",
-    /// An IPv4 header with an impossible version or header length.
-    BadHeader = "bad_ip_header",
-    /// A total length shorter than its headers or longer than the frame.
-    BadLength = "bad_ip_length",
-    /// A wrong IPv4 header checksum.
+    /// The frame ends in its Ethernet header or tags.
+    ShortFrame = "short_frame",
+    /// The frame ends in its IPv4 header.
+    ShortHeader = "short_ip_header",
+    /// The version of an IPv4 packet is not 4.
+    BadVersion = "bad_ip_version",
+    /// The IPv4 header length is impossible.
+    BadHeaderLength = "bad_ip_header_length",
+    /// The IPv4 total length is below the header length, or more than the frame has.
+    BadTotalLength = "bad_ip_total_length",
+    /// The IPv4 header checksum is wrong.
     BadHeaderChecksum = "bad_ip_checksum",
-    /// A TCP, UDP, SCTP or ICMP header that does not fit or makes no sense.
-    BadTransport = "bad_transport_header",
+    /// An IP option has an impossible length.
+    BadOptions = "bad_ip_options",
+    /// An IP option asks for source routing (the kernel drops these too).
+    SourceRouted = "source_routed",
+    /// The packet ends in its transport header.
+    ShortTransport = "short_transport_header",
+    /// A fragment ends beyond the longest possible packet.
+    FragmentTooLong = "fragment_too_long",
+    /// Its source is an address that nobody can be answered at.
+    MartianSource = "martian_source",
     /// A wrong ICMP checksum.
     BadIcmpChecksum = "bad_icmp_checksum",
-    /// IP options that ask for source routing (the kernel drops them too).
-    SourceRouted = "source_routed",
     /// A fragment of a service's packet.
     Fragment = "fragment",
     /// The time to live ran out; the sender was told.
@@ -94,6 +115,27 @@ drop_reasons! {
     KernelPoliced = "kernel_policed",
     /// There is no kernel interface on this port.
     NoKernelInterface = "no_kernel_interface",
+    /// An error about a tunnel's outer packet that the client need not hear of.
+    TunnelErrorIgnored = "tunnel_error_ignored",
+    /// An error about a tunnel's outer packet; the client was told of its own packet instead.
+    TunnelError = "tunnel_error",
     /// No memory for another frame.
     NoBuffer = "no_buffer",
+}
+
+impl From<Malformed> for DropReason {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::ShortFrame => Self::ShortFrame,
+            Malformed::ShortHeader => Self::ShortHeader,
+            Malformed::BadVersion => Self::BadVersion,
+            Malformed::BadHeaderLength => Self::BadHeaderLength,
+            Malformed::BadTotalLength => Self::BadTotalLength,
+            Malformed::BadHeaderChecksum => Self::BadHeaderChecksum,
+            Malformed::BadOptions => Self::BadOptions,
+            Malformed::SourceRouted => Self::SourceRouted,
+            Malformed::ShortTransport => Self::ShortTransport,
+            Malformed::FragmentTooLong => Self::FragmentTooLong,
+        }
+    }
 }

@@ -66,6 +66,12 @@ pub fn reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> 
     translate::<F, Source>(frame, parsed, nat, hop)
 }
 
+/// Rewrites a reply of the director's own kernel, which chose its MAC addresses and TTL itself: only its source becomes
+/// the virtual service. Answers false if the frame is shorter than it was parsed to be.
+pub fn own_reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat) -> bool {
+    replace::<Source>(frame.bytes_mut(), parsed, nat)
+}
+
 const L3: usize = 14;
 const L4: usize = L3 + ipv4::HEADER;
 const PLAIN: usize = L4 + tcp::HEADER;
@@ -107,9 +113,13 @@ fn otherwise<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: 
     if !matches!(outcome, Outcome::Send | Outcome::Fragment) {
         return outcome;
     }
+    if replace::<S>(frame.bytes_mut(), parsed, nat) { outcome } else { Outcome::NoRoom }
+}
+
+/// Replaces one endpoint of a packet, and nothing else.
+fn replace<S: Side>(bytes: &mut [u8], parsed: &Parsed, nat: &Nat) -> bool {
     let l3 = usize::from(parsed.l3);
-    let bytes = frame.bytes_mut();
-    let Some(ip) = header_mut::<{ ipv4::HEADER }>(bytes, l3) else { return Outcome::NoRoom };
+    let Some(ip) = header_mut::<{ ipv4::HEADER }>(bytes, l3) else { return false };
     let old = u32_at(ip, S::ADDRESS);
     let address = checksum::delta(old, nat.address);
     let sum = checksum::update(u16_at(ip, 10), address);
@@ -119,10 +129,10 @@ fn otherwise<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: 
     let is_later_fragment = Ipv4(&*ip).fragment() & ipv4::OFFSET != 0;
     let is_whole = Ipv4(&*ip).fragment() & ipv4::MF == 0;
     if is_later_fragment {
-        return outcome;
+        return true;
     }
-    let Some(packet) = bytes.get_mut(parsed.l4.into()..) else { return Outcome::NoRoom };
-    let Some(ports) = header_mut::<4>(packet, 0) else { return Outcome::NoRoom };
+    let Some(packet) = bytes.get_mut(parsed.l4.into()..parsed.frame_length()) else { return false };
+    let Some(ports) = header_mut::<4>(packet, 0) else { return false };
     let old = u16_at(ports, S::PORT);
     put_u16(ports, S::PORT, nat.port);
     let change = checksum::join(address, checksum::join(!old, nat.port));
@@ -152,5 +162,5 @@ fn otherwise<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: 
         }
         _ => {}
     }
-    outcome
+    true
 }

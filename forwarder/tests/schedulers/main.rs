@@ -3,6 +3,3 @@
 mod corpus;
 mod director;
 mod ipvsadm;
-mod model;
-mod properties;
-mod rig;

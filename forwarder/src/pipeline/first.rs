@@ -1,0 +1,147 @@
+//! The packet that makes a connection: which service, which server, and the new entry.
+
+use super::persist::Choice;
+use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, signal};
+use crate::conn::{self, Conn, Direction, Endpoints, Forward, Leaving};
+use crate::flow_table::SlotId;
+use crate::parse::Parsed;
+use crate::service::{DestId, Destination, Protocol, Service};
+use packet_io::{Frame, TableMemory};
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+impl<M: TableMemory<ConnSlot>> Pipeline<M> {
+    /// A packet without a connection. `replaced` is an entry of the same packet that a new one takes the place of; as
+    /// in the kernel it counts until the new server has been picked.
+    #[inline(never)]
+    pub(super) fn first<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        hash: u64,
+        replaced: Option<SlotId>,
+    ) -> Verdict {
+        let Some(protocol) = Protocol::from_number(parsed.protocol) else { return Verdict::Kernel };
+        let found =
+            turn.snapshot.service_for(protocol, parsed.source(), parsed.destination(), parsed.destination_port());
+        let Some((service, _mark)) = found else {
+            return self.no_service(turn, frame, parsed);
+        };
+        if parsed.has_martian_source() {
+            return Verdict::Drop(DropReason::MartianSource);
+        }
+        let signal = signal(frame.bytes(), parsed);
+        if !conn::may_start(signal, &turn.snapshot.settings) {
+            return self.no_connection(turn, frame, parsed);
+        }
+        let choice = match service.persistence {
+            Some(persistence) => self.choose_persistent(turn, service, protocol, &persistence, frame.bytes(), parsed),
+            None => self.choose(turn, service, parsed),
+        };
+        if let Some(old) = replaced {
+            self.end(turn.now, old, Leaving::Ended);
+        }
+        match choice {
+            Some(choice) if service.one_packet => self.one_packet(turn, frame, parsed, &choice),
+            Some(choice) => self.connect(turn, frame, parsed, hash, service, choice),
+            None => self.no_destination(turn, frame, parsed),
+        }
+    }
+
+    /// Asks the scheduler.
+    fn choose(&mut self, turn: &Turn<'_>, service: &Arc<Service>, parsed: &Parsed) -> Option<Choice> {
+        let member = self.pick(turn, service, parsed)?;
+        Some(Choice { destination: service.members[member].id, template: None })
+    }
+
+    /// The index of the member that the service's scheduler picks.
+    pub(super) fn pick(&mut self, turn: &Turn<'_>, service: &Arc<Service>, parsed: &Parsed) -> Option<usize> {
+        let client = (parsed.source(), parsed.source_port());
+        self.schedulers.pick(service, &self.ledger, turn.snapshot, client, parsed.destination(), turn.now)
+    }
+
+    /// Makes the entry and sends the packet on.
+    fn connect<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        hash: u64,
+        service: &Service,
+        choice: Choice,
+    ) -> Verdict {
+        let Some(destination) = turn.snapshot.destination(choice.destination) else {
+            return Verdict::Drop(DropReason::DestinationGone);
+        };
+        let mut conn = new_conn(parsed, choice.destination, destination);
+        conn.timeouts = u16::from(service.timeouts.is_some());
+        if let Some(SlotId(template)) = choice.template {
+            conn.set_template(template);
+        }
+        let secure = turn.snapshot.settings.secure_tcp != 0;
+        let change = conn.see(Direction::Request, signal(frame.bytes(), parsed), secure);
+        let timeouts = service.timeouts.as_ref().unwrap_or(&turn.snapshot.timeouts);
+        let expires = turn.now.plus(timeouts.of(conn.state));
+        let inserted = self.conns.insert(hash, conn, expires, Conn::evictable);
+        let stats = &self.ledger.stats;
+        match inserted {
+            Ok(inserted) => {
+                stats.created.add(1);
+                if let Some(evicted) = inserted.evicted {
+                    stats.evicted.add(1);
+                    self.leave_template(turn.now, &evicted, Leaving::GaveWay);
+                    super::unbind(&evicted, turn.snapshot, &mut self.ledger);
+                }
+            }
+            Err(_) => {
+                stats.insert_failures.add(1);
+                // Without an entry, a datagram can still be delivered where nothing has to be translated back.
+                let stateless = parsed.protocol == Protocol::Udp as u8 && conn.forward() != Forward::Nat;
+                return if stateless {
+                    self.deliver(turn, frame, parsed, &conn, destination)
+                } else {
+                    Verdict::Drop(DropReason::TableFull)
+                };
+            }
+        }
+        self.template_scheduled(turn.now, &choice);
+        self.ledger.bind(choice.destination, destination, conn.is_active());
+        if change.assured {
+            self.assure_template(&conn);
+        }
+        self.count_first(parsed, &choice);
+        self.deliver(turn, frame, parsed, &conn, destination)
+    }
+
+    /// One-packet scheduling: the packet is sent on and nothing is remembered.
+    fn one_packet<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, choice: &Choice) -> Verdict {
+        let Some(destination) = turn.snapshot.destination(choice.destination) else {
+            return Verdict::Drop(DropReason::DestinationGone);
+        };
+        let mut conn = new_conn(parsed, choice.destination, destination);
+        if let Some(SlotId(template)) = choice.template {
+            conn.set_template(template);
+            self.template_scheduled(turn.now, choice);
+            self.leave_template(turn.now, &conn, Leaving::Ended);
+        }
+        self.count_first(parsed, choice);
+        self.deliver(turn, frame, parsed, &conn, destination)
+    }
+
+    fn count_first(&mut self, parsed: &Parsed, choice: &Choice) {
+        let counters = self.ledger.counters(choice.destination);
+        counters.connections.add(1);
+        counters.in_packets.add(1);
+        counters.in_bytes.add(u64::from(parsed.total_length));
+    }
+}
+
+/// A fresh connection of this packet to this destination.
+fn new_conn(parsed: &Parsed, id: DestId, destination: &Destination) -> Conn {
+    let request = Endpoints { addresses: parsed.addresses, ports: parsed.ports };
+    let server = SocketAddrV4::new(destination.address, destination.port_for(parsed.destination_port()));
+    let mut conn = Conn::new(request, parsed.protocol, destination.method.into(), server);
+    (conn.dest, conn.generation) = (id, destination.generation);
+    conn
+}

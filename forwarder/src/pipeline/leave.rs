@@ -1,0 +1,226 @@
+//! The last step: where a packet leaves, and the rewriting for it.
+
+use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
+use crate::conn::{Conn, Forward};
+use crate::flow_table::SlotId;
+use crate::parse::Parsed;
+use crate::rewrite::icmp_error::{Message, QuotedTtl};
+use crate::rewrite::{Hop, Outcome, Outer, dr, gre, gue, ipip, nat};
+use crate::route::{LinkId, NextHop};
+use crate::service::{Destination, Method, Snapshot, Tunnel, TunnelChecksum};
+use packet_io::{Frame, TableMemory};
+use std::net::Ipv4Addr;
+
+/// A way out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    port: u16,
+    pub hop: Hop,
+    /// The port's own address.
+    source: Ipv4Addr,
+    /// Set while the neighbour's MAC address is unknown; the hop's is empty then.
+    waiting: Option<Waiting>,
+    /// The packet stays here: the director's own kernel takes it.
+    local: bool,
+}
+
+impl Way {
+    /// What becomes of a frame that was rewritten for this way. `l3` is the offset of its IP header.
+    #[inline]
+    pub fn verdict(&self, outcome: Outcome, l3: u8) -> Result<Verdict, Outcome> {
+        match outcome {
+            Outcome::Send if self.local => Ok(Verdict::Kernel),
+            Outcome::Send => Ok(self.waiting.map_or(Verdict::Transmit(self.port), Verdict::Hold)),
+            Outcome::Fragment if self.waiting.is_none() => {
+                Ok(Verdict::Split { port: self.port, l3, mtu: self.hop.mtu })
+            }
+            Outcome::Fragment => Ok(Verdict::Drop(DropReason::Unresolved)),
+            Outcome::NoRoom => Ok(Verdict::Drop(DropReason::NoHeadroom)),
+            told => Err(told),
+        }
+    }
+}
+
+impl Way {
+    /// The port, if the neighbour's MAC address is known.
+    pub fn resolved(&self) -> Option<u16> {
+        self.waiting.is_none().then_some(self.port)
+    }
+}
+
+/// The way to a next hop. `address` is that of the packet's destination, the neighbour if it is on the link.
+#[inline]
+pub(super) fn way(snapshot: &Snapshot, next_hop: NextHop, address: Ipv4Addr) -> Option<Way> {
+    match next_hop {
+        NextHop::Link(id) => {
+            let link = snapshot.routes.link(id)?;
+            let port = snapshot.ports.get(usize::from(link.port))?;
+            let waiting = match link.mac {
+                Some(_) => None,
+                None => Some(Waiting { port: link.port, neighbour: link.address }),
+            };
+            let hop = Hop::new(link.mac.unwrap_or_default(), port.mac, port.mtu);
+            Some(Way { port: link.port, hop, source: port.source, waiting, local: false })
+        }
+        NextHop::Unknown(number) => {
+            let port = snapshot.ports.get(usize::from(number))?;
+            let waiting = Some(Waiting { port: number, neighbour: address });
+            let hop = Hop::new([0; 6], port.mac, port.mtu);
+            Some(Way { port: number, hop, source: port.source, waiting, local: false })
+        }
+        NextHop::Local | NextHop::Unreachable => None,
+    }
+}
+
+/// The way to the director's own kernel: the frame keeps its MAC addresses, and no MTU is in its way.
+fn own_way(frame: &[u8], turn: &Turn<'_>) -> Way {
+    let mac = |at: usize| frame.get(at..at + 6).and_then(|mac| mac.try_into().ok()).unwrap_or_default();
+    let hop = Hop::new(mac(0), mac(6), u16::MAX);
+    Way { port: turn.port, hop, source: Ipv4Addr::UNSPECIFIED, waiting: None, local: true }
+}
+
+impl<M: TableMemory<ConnSlot>> Pipeline<M> {
+    /// Sends a request on to its server.
+    #[inline]
+    pub(super) fn deliver<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        conn: &Conn,
+        destination: &Destination,
+    ) -> Verdict {
+        let way = match way(turn.snapshot, destination.next_hop, destination.address) {
+            Some(way) => way,
+            None if destination.next_hop == NextHop::Local => match conn.forward() {
+                Forward::Nat => own_way(frame.bytes(), turn),
+                _ => return Verdict::Kernel,
+            },
+            None => return Verdict::Drop(DropReason::NoRoute),
+        };
+        let outcome = match conn.forward() {
+            Forward::Dr => dr::send(frame, parsed, &way.hop),
+            Forward::Nat => nat::request(frame, parsed, &to_server(conn), &way.hop),
+            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &way),
+            Forward::Local => return Verdict::Kernel,
+        };
+        match way.verdict(outcome, parsed.l3) {
+            Ok(verdict) => verdict,
+            Err(told) => self.refused(turn, frame, parsed, told, parsed.destination()),
+        }
+    }
+
+    #[inline]
+    pub(super) fn tunnel<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        destination: &Destination,
+        way: &Way,
+    ) -> Outcome {
+        let outer = Outer {
+            source: u32::from_ne_bytes(way.source.octets()),
+            destination: u32::from_ne_bytes(destination.address.octets()),
+            pmtu_disc: turn.snapshot.settings.pmtu_disc,
+        };
+        let id = &mut self.ip_id;
+        match destination.method {
+            Method::Tun(Tunnel::Gue(port, checksum)) => {
+                let spread = crate::flow_table::hash(parsed.source_endpoint(), &self.secret) as u32;
+                let source_port = gue::source_port(spread);
+                let gue = gue::Gue { source_port, port, checksum: checksum != TunnelChecksum::None };
+                gue::send(frame, parsed, &outer, &gue, &way.hop, id)
+            }
+            Method::Tun(Tunnel::Gre(checksum)) => {
+                gre::send(frame, parsed, &outer, checksum != TunnelChecksum::None, &way.hop, id)
+            }
+            _ => ipip::send(frame, parsed, &outer, &way.hop, id),
+        }
+    }
+
+    /// Sends a reply back to its client, from the virtual address.
+    #[inline]
+    pub(super) fn give_back<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        slot: SlotId,
+    ) -> Verdict {
+        let next_hop = self.client_hop(turn, slot, parsed.destination());
+        let conn = self.conns.get(slot);
+        let way = match way(turn.snapshot, next_hop, parsed.destination()) {
+            Some(way) => way,
+            None if next_hop == NextHop::Local => own_way(frame.bytes(), turn),
+            None => return Verdict::Drop(DropReason::NoRoute),
+        };
+        let nat = to_client(conn);
+        match way.verdict(nat::reply(frame, parsed, &nat, &way.hop), parsed.l3) {
+            Ok(verdict) => verdict,
+            Err(told) => {
+                let own =
+                    turn.snapshot.ports.get(usize::from(turn.port)).map_or(Ipv4Addr::UNSPECIFIED, |port| port.source);
+                self.refused(turn, frame, parsed, told, own)
+            }
+        }
+    }
+
+    /// Puts the virtual address into a reply of the director's own; its MAC addresses and TTL are the kernel's choice.
+    pub(super) fn translate_own<F: Frame>(&self, frame: &mut F, parsed: &Parsed, conn: &Conn) {
+        if conn.forward() == Forward::Nat {
+            nat::own_reply(frame, parsed, &to_client(conn));
+        }
+    }
+
+    /// Where the client of a connection is reached; the routes are asked only when they changed.
+    #[inline]
+    pub(super) fn client_hop(&mut self, turn: &Turn<'_>, slot: SlotId, client: Ipv4Addr) -> NextHop {
+        let routes = &turn.snapshot.routes;
+        let conn = self.conns.get_mut(slot);
+        if conn.route_version == routes.version {
+            return NextHop::Link(LinkId(conn.client_link));
+        }
+        let next_hop = routes.lookup(client);
+        if let NextHop::Link(link) = next_hop {
+            (conn.route_version, conn.client_link) = (routes.version, link.0);
+        }
+        next_hop
+    }
+
+    /// A rewriter refused a packet: its sender is told, by `source`.
+    #[cold]
+    pub(super) fn refused<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        outcome: Outcome,
+        source: Ipv4Addr,
+    ) -> Verdict {
+        match outcome {
+            Outcome::FragmentationNeeded(mtu) => {
+                let message = Message::FragmentationNeeded(mtu);
+                self.tell(turn, frame, parsed, message, QuotedTtl::Decremented, source, DropReason::TooBig)
+            }
+            _ => {
+                let message = Message::TimeExceeded;
+                self.tell(turn, frame, parsed, message, QuotedTtl::AsReceived, source, DropReason::TtlExceeded)
+            }
+        }
+    }
+}
+
+/// The change of a request's destination.
+#[inline]
+fn to_server(conn: &Conn) -> nat::Nat {
+    let (request, reply) = (conn.request(), conn.reply());
+    nat::Nat::new(request.destination_bits(), reply.source_bits())
+}
+
+/// The change of a reply's source.
+#[inline]
+fn to_client(conn: &Conn) -> nat::Nat {
+    let (request, reply) = (conn.request(), conn.reply());
+    nat::Nat::new(reply.source_bits(), request.destination_bits())
+}

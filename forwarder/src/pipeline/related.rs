@@ -1,0 +1,137 @@
+//! ICMP errors about a connection: they follow it, in either direction, with the packet they quote translated as the
+//! connection's packets are (ip_vs_in_icmp, ip_vs_out_icmp). They refresh no timer and change no state.
+
+use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, destination_of, leave};
+use crate::conn::Forward;
+use crate::flow_table::{SlotId, hash};
+use crate::parse::{Parsed, Quoted, icmp_checksum_good, quoted};
+use crate::rewrite::icmp_error::Sender;
+use crate::rewrite::{self, dr};
+use crate::service::{Method, Tunnel};
+use packet_io::{Frame, TableMemory};
+
+impl<M: TableMemory<ConnSlot>> Pipeline<M> {
+    pub(super) fn related<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed) -> Verdict {
+        let gue_port = |port| turn.snapshot.gue_ports.contains(&port);
+        let Some(quote) = quoted(frame.bytes(), parsed, gue_port) else { return Verdict::Kernel };
+        let inner = quote.as_parsed();
+        let found = if quote.tunnel.is_some() {
+            self.request_of(&inner).map(|slot| (slot, Way::Tunnel))
+        } else if let Some(slot) = self.request_of(&reversed(&inner)) {
+            Some((slot, Way::ToServer))
+        } else {
+            self.reply_of(&reversed(&inner)).map(|slot| (slot, Way::ToClient))
+        };
+        let Some((slot, way)) = found else { return Verdict::Kernel };
+        if !icmp_checksum_good(frame.bytes(), parsed) {
+            return Verdict::Drop(DropReason::BadIcmpChecksum);
+        }
+        match way {
+            Way::Tunnel => self.about_tunnel(turn, frame, parsed, &quote, slot),
+            Way::ToServer => self.tell_server(turn, frame, parsed, &quote, slot),
+            Way::ToClient => self.tell_client(turn, frame, parsed, &quote, slot),
+        }
+    }
+
+    fn request_of(&self, parsed: &Parsed) -> Option<SlotId> {
+        let hash = hash(parsed.source_endpoint(), &self.secret);
+        self.conns.find(hash, |conn| conn.is_request(parsed.addresses, parsed.ports, parsed.protocol))
+    }
+
+    fn reply_of(&self, parsed: &Parsed) -> Option<SlotId> {
+        let hash = hash(parsed.destination_endpoint(), &self.secret);
+        self.conns.find(hash, |conn| conn.is_reply(parsed.addresses, parsed.ports, parsed.protocol))
+    }
+
+    /// The client, or a router before it, complains about a reply: its server hears of it.
+    fn tell_server<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        quote: &Quoted,
+        slot: SlotId,
+    ) -> Verdict {
+        let conn = *self.conns.get(slot);
+        let Some(destination) = destination_of(&conn, turn.snapshot) else { return Verdict::Kernel };
+        let counters = self.ledger.counters(conn.dest);
+        counters.in_packets.add(1);
+        counters.in_bytes.add(u64::from(parsed.total_length));
+        let Some(way) = leave::way(turn.snapshot, destination.next_hop, destination.address) else {
+            return Verdict::Kernel;
+        };
+        let outcome = match conn.forward() {
+            Forward::Nat => rewrite::quoted::to_server(frame, parsed, quote, conn.reply().source_bits(), &way.hop),
+            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &way),
+            Forward::Dr => dr::send(frame, parsed, &way.hop),
+            Forward::Local => return Verdict::Kernel,
+        };
+        way.verdict(outcome, parsed.l3)
+            .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, parsed.destination()))
+    }
+
+    /// The server, or a router before it, complains about a request: its client hears of it, from the virtual address.
+    fn tell_client<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        quote: &Quoted,
+        slot: SlotId,
+    ) -> Verdict {
+        let conn = *self.conns.get(slot);
+        let counters = self.ledger.counters(conn.dest);
+        counters.out_packets.add(1);
+        counters.out_bytes.add(u64::from(parsed.total_length));
+        let client = *conn.request().source().ip();
+        let Some(way) = leave::way(turn.snapshot, self.client_hop(turn, slot, client), client) else {
+            return Verdict::Kernel;
+        };
+        let outcome = rewrite::quoted::to_client(frame, parsed, quote, conn.request().destination_bits(), &way.hop);
+        way.verdict(outcome, parsed.l3)
+            .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, parsed.destination()))
+    }
+
+    /// A router on the way to a tunnel's end complains about the outer packet: the client hears of its own packet, from
+    /// the virtual address.
+    fn about_tunnel<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        quote: &Quoted,
+        slot: SlotId,
+    ) -> Verdict {
+        let conn = *self.conns.get(slot);
+        let Some(destination) = destination_of(&conn, turn.snapshot) else { return Verdict::Kernel };
+        if !matches!(destination.method, Method::Tun(Tunnel::Ipip | Tunnel::Gue(..) | Tunnel::Gre(_))) {
+            return Verdict::Kernel;
+        }
+        let Some(message) = rewrite::quoted::about_tunnel(quote, None) else {
+            return Verdict::Drop(DropReason::TunnelErrorIgnored);
+        };
+        let request = Parsed { l3: parsed.l3, ..quote.as_parsed() };
+        let Some((port, hop)) = answer::way_back(turn, frame.bytes(), &request) else {
+            return Verdict::Drop(DropReason::NoRoute);
+        };
+        self.ip_id = self.ip_id.wrapping_add(1);
+        let sender = Sender { source: *conn.request().destination().ip(), id: self.ip_id, hop };
+        if rewrite::quoted::from_tunnel(frame, parsed, quote, message, &sender) {
+            Verdict::Answer(port, DropReason::TunnelError)
+        } else {
+            Verdict::Drop(DropReason::NoHeadroom)
+        }
+    }
+}
+
+/// The packet in the other direction.
+fn reversed(parsed: &Parsed) -> Parsed {
+    Parsed { addresses: parsed.addresses.rotate_left(32), ports: parsed.ports.rotate_left(16), ..*parsed }
+}
+
+/// Whom an error concerns.
+enum Way {
+    Tunnel,
+    ToServer,
+    ToClient,
+}

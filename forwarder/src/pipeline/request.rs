@@ -1,0 +1,124 @@
+//! A packet from a client whose connection exists.
+
+use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, destination_of, signal};
+use crate::conn::{self, Conn, Direction, Leaving, Timeouts, Unavailable};
+use crate::flow_table::SlotId;
+use crate::parse::Parsed;
+use crate::service::Destination;
+use packet_io::{Frame, TableMemory};
+
+impl<M: TableMemory<ConnSlot>> Pipeline<M> {
+    /// Follows the connection in `slot`, or starts over where its server or its state asks for it.
+    #[inline]
+    pub(super) fn request<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        slot: SlotId,
+        hash: u64,
+    ) -> Verdict {
+        let conn = *self.conns.get(slot);
+        let Some(destination) = destination_of(&conn, turn.snapshot) else {
+            return self.restart(turn, frame, parsed, slot, hash, Leaving::Ended);
+        };
+        if !conn.is_steady(Direction::Request, parsed.flags) {
+            let signal = signal(frame.bytes(), parsed);
+            if conn::starts_anew(signal) && conn::is_replaced(&conn, destination.weight, &turn.snapshot.settings) {
+                return self.first(turn, frame, parsed, hash, Some(slot));
+            }
+        }
+        if !destination.available {
+            return match conn::on_unavailable(&turn.snapshot.settings) {
+                Unavailable::Drop => Verdict::Drop(DropReason::DestinationGone),
+                Unavailable::Anew => self.restart(turn, frame, parsed, slot, hash, Leaving::ServerGone),
+            };
+        }
+        self.follow(turn, frame.bytes(), parsed, slot, Direction::Request, destination);
+        self.count_request(&conn, parsed);
+        self.deliver(turn, frame, parsed, &conn, destination)
+    }
+
+    #[inline]
+    pub(super) fn count_request(&self, conn: &Conn, parsed: &Parsed) {
+        let counters = self.ledger.counters(conn.dest);
+        counters.in_packets.add(1);
+        counters.in_bytes.add(u64::from(parsed.total_length));
+    }
+
+    #[inline]
+    pub(super) fn count_reply(&self, conn: &Conn, parsed: &Parsed) {
+        let counters = self.ledger.counters(conn.dest);
+        counters.out_packets.add(1);
+        counters.out_bytes.add(u64::from(parsed.total_length));
+    }
+
+    /// The entry is worth nothing any more: the packet is treated as if it had none.
+    #[cold]
+    fn restart<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        slot: SlotId,
+        hash: u64,
+        why: Leaving,
+    ) -> Verdict {
+        self.end(turn.now, slot, why);
+        self.first(turn, frame, parsed, hash, None)
+    }
+
+    /// Brings state, timer and counts of a connection up to date with one more packet.
+    #[inline]
+    pub(super) fn follow(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &[u8],
+        parsed: &Parsed,
+        slot: SlotId,
+        direction: Direction,
+        destination: &Destination,
+    ) {
+        let conn = self.conns.get(slot);
+        if conn.is_steady(direction, parsed.flags) {
+            let timeout = timeouts(turn, conn, destination).of(conn.state);
+            self.conns.touch(slot, turn.now.plus(timeout));
+        } else {
+            self.see(turn, frame, parsed, slot, direction, destination);
+        }
+    }
+
+    #[cold]
+    fn see(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &[u8],
+        parsed: &Parsed,
+        slot: SlotId,
+        direction: Direction,
+        destination: &Destination,
+    ) {
+        let secure = turn.snapshot.settings.secure_tcp != 0;
+        let conn = self.conns.get_mut(slot);
+        let change = conn.see(direction, signal(frame, parsed), secure);
+        let conn = *conn;
+        if let Some(active) = change.recount {
+            self.ledger.moved(conn.dest, active);
+        }
+        if change.assured {
+            self.assure_template(&conn);
+        }
+        let timeout = timeouts(turn, &conn, destination).of(conn.state);
+        self.conns.rearm(slot, turn.now.plus(timeout));
+    }
+}
+
+/// The timeouts of a connection: its service's own, or everybody's.
+#[inline]
+fn timeouts<'a>(turn: &Turn<'a>, conn: &Conn, destination: &Destination) -> &'a Timeouts {
+    if conn.timeouts == 0 {
+        return &turn.snapshot.timeouts;
+    }
+    let service = turn.snapshot.service(destination.service);
+    service.and_then(|service| service.timeouts.as_ref()).unwrap_or(&turn.snapshot.timeouts)
+}

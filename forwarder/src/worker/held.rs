@@ -1,0 +1,73 @@
+//! Frames that wait for a neighbour's MAC address. They are few and for a short time: a bounded number in all and for
+//! each neighbour, so that one dead server does not take the room of the others.
+
+use crate::clock::{TICKS_PER_SECOND, Tick};
+use crate::pipeline::Waiting;
+use crate::route::Routes;
+use packet_io::Frame;
+
+/// Frames that wait, at most.
+const CAPACITY: usize = 256;
+/// Frames that wait for one neighbour, at most.
+const EACH: usize = 16;
+/// How long a frame waits: as long as the kernel tries (three solicitations, a second apart).
+const PATIENCE: u32 = 3 * TICKS_PER_SECOND;
+
+pub(super) struct Held<F> {
+    frames: Vec<(Waiting, Tick, F)>,
+    looked: Tick,
+}
+
+/// What became of a held frame.
+pub(super) enum Outcome<F> {
+    /// It has its MAC address and leaves by this port.
+    Send(u16, F),
+    /// Nobody answered.
+    Expired(F),
+}
+
+impl<F: Frame> Held<F> {
+    pub fn new() -> Self {
+        Self { frames: Vec::with_capacity(CAPACITY), looked: Tick::default() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Keeps a frame; gives it back when too many wait.
+    pub fn keep(&mut self, waiting: Waiting, frame: F, now: Tick) -> Result<(), F> {
+        let same = self.frames.iter().filter(|held| held.0 == waiting).count();
+        if self.frames.len() == CAPACITY || same >= EACH {
+            return Err(frame);
+        }
+        self.frames.push((waiting, now, frame));
+        Ok(())
+    }
+
+    /// Looks through the frames, once a tick or when there are news: those whose neighbour is known now get its MAC
+    /// address and go, in order; those that waited too long go too.
+    pub fn release(&mut self, routes: &Routes, now: Tick, news: bool, mut done: impl FnMut(Outcome<F>)) {
+        if !news && now == self.looked {
+            return;
+        }
+        self.looked = now;
+        let mac_of = |waiting: &Waiting| {
+            routes.neighbour(waiting.port, waiting.neighbour).and_then(|id| routes.link(id)).and_then(|link| link.mac)
+        };
+        let over = |held: &mut (Waiting, Tick, F)| mac_of(&held.0).is_some() || now.since(held.1) > PATIENCE;
+        for (waiting, _, mut frame) in self.frames.extract_if(.., over) {
+            match (mac_of(&waiting), frame.bytes_mut().first_chunk_mut()) {
+                (Some(mac), Some(destination)) => {
+                    *destination = mac;
+                    done(Outcome::Send(waiting.port, frame));
+                }
+                _ => done(Outcome::Expired(frame)),
+            }
+        }
+    }
+}
