@@ -126,10 +126,28 @@ impl<F> Burst<F> {
         }
     }
 
-    /// Takes all frames out, in order.
-    pub fn drain(&mut self) -> impl Iterator<Item = F> + '_ {
+    /// Takes all frames out, in order; those that the caller leaves in the iterator are released with it.
+    pub fn drain(&mut self) -> Drain<'_, F> {
         let len = std::mem::take(&mut self.len);
-        self.slots[..len].iter_mut().filter_map(Option::take)
+        Drain(self.slots[..len].iter_mut())
+    }
+}
+
+/// The frames of a burst on their way out: see [`Burst::drain`].
+#[derive(Debug)]
+pub struct Drain<'a, F>(std::slice::IterMut<'a, Option<F>>);
+
+impl<F> Iterator for Drain<'_, F> {
+    type Item = F;
+    fn next(&mut self) -> Option<F> {
+        self.0.find_map(Option::take)
+    }
+}
+
+// Spare slots are empty: a carrier that fills them looks at nothing.
+impl<F> Drop for Drain<'_, F> {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(|slot| *slot = None);
     }
 }
 
@@ -150,6 +168,16 @@ mod tests {
         assert_eq!(burst.len(), 3);
         assert_eq!(burst.drain().collect::<Vec<_>>(), [2, 3, 4]);
         assert!(burst.is_empty());
+    }
+
+    #[test]
+    fn a_drain_that_is_left_early_leaves_nothing_behind() {
+        let mut burst = Burst::new();
+        for n in 0..5 {
+            burst.push(n).unwrap();
+        }
+        assert_eq!(burst.drain().nth(1), Some(1));
+        assert!(burst.is_empty() && burst.spare_mut().iter().all(Option::is_none));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 pub mod memory;
 
 mod burst;
-pub use burst::{BURST, Burst};
+pub use burst::{BURST, Burst, Drain};
 
 use std::ops::DerefMut;
 
