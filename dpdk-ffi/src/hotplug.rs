@@ -17,12 +17,19 @@ impl EalHandle {
         let before = port::list();
         let mark = log::mark();
         // SAFETY: the argument is a C string, which the call copies. Needed because it is C's.
-        match unsafe { sys::rte_dev_probe(c_device.as_ptr()) } {
-            0 => Ok(port::list().into_iter().filter(|id| !before.contains(id)).collect()),
-            failed if failed == -libc::EEXIST => {
-                Err(Error::Device { device: name.to_owned(), reason: "it exists already".to_owned() })
-            }
-            failed => Err(diagnose::probe(&log::since(mark), name, error::text(failed))),
+        let failed = unsafe { sys::rte_dev_probe(c_device.as_ptr()) };
+        let refuse = |reason: &str| Err(Error::Device { device: name.to_owned(), reason: reason.to_owned() });
+        if failed != 0 && failed != -libc::EEXIST {
+            return Err(diagnose::probe(&log::since(mark), name, error::text(failed)));
+        }
+        let new: Vec<_> = port::list().into_iter().filter(|id| !before.contains(id)).collect();
+        // DPDK is content with a device that is there already.
+        if !new.is_empty() {
+            Ok(new)
+        } else if before.iter().any(|id| port::device_name(*id).is_some_and(|known| known == name)) {
+            refuse("it exists already")
+        } else {
+            refuse("it is there without a port: one that was dropped, not unplugged, cannot be plugged again")
         }
     }
 }
@@ -31,7 +38,8 @@ impl Port {
     /// Stops the port and removes its device: a virtual one is gone with its kernel interface, a NIC can be plugged again.
     ///
     /// # Errors
-    /// The port, unharmed, with [`Error::QueuesInUse`] while a queue is out, or [`Error::Port`].
+    /// The port, unharmed, with [`Error::QueuesInUse`] while a queue is out, [`Error::PortTaken`] while the device has
+    /// another port, or [`Error::Port`].
     pub fn unplug(mut self) -> Result<(), (Self, Error)> {
         match self.try_unplug() {
             Ok(()) => Ok(()),
@@ -43,6 +51,9 @@ impl Port {
         self.stop()?;
         let device = self.raw_info()?.device;
         let books = self.shared.eal.books();
+        if let Some(PortId(other)) = port::list().into_iter().find(|id| *id != self.id() && port::is_of(*id, device)) {
+            return Err(Error::PortTaken(other));
+        }
         // SAFETY: the device exists as long as the port is not closed, and the port is stopped without queues. Needed
         // because it is C's.
         let result = unsafe { sys::rte_dev_remove(device) };

@@ -21,8 +21,6 @@ unsafe impl Send for Mbuf {}
 unsafe impl Sync for Mbuf {}
 
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut sys::rte_mbuf>());
-const _: () =
-    assert!(std::mem::offset_of!(sys::shim_mbuf, nb_segs) == std::mem::offset_of!(sys::shim_mbuf, refcnt) + 2);
 
 impl Mbuf {
     /// Takes ownership.
@@ -53,10 +51,11 @@ impl Mbuf {
         unsafe { self.0.as_mut() }
     }
 
-    /// Zero if this is one segment that nobody else refers to, as every `Mbuf` is but one fresh from a driver.
+    /// 1 for every `Mbuf`, and more for what a driver may hand out besides: several segments, or several owners. (Neither
+    /// number is ever 0.)
     #[inline(always)]
-    pub(crate) fn oddity(&self) -> u32 {
-        u32::from(self.head().refcnt ^ 1) | u32::from(self.head().nb_segs ^ 1) << 16
+    pub(crate) fn shape(&self) -> u16 {
+        self.head().refcnt | self.head().nb_segs
     }
 
     #[inline(always)]

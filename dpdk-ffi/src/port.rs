@@ -87,6 +87,18 @@ fn raw_info(id: u16) -> Result<sys::rte_eth_dev_info, Error> {
     Ok(info)
 }
 
+/// The name of a port's device. The caller holds the books' lock.
+pub(crate) fn device_name(PortId(id): PortId) -> Option<String> {
+    // SAFETY: a device's name is a C string that lives as long as the device, which nobody removes meanwhile. Needed
+    // because it is C's.
+    raw_info(id).ok().map(|info| unsafe { text(sys::rte_dev_name(info.device)) })
+}
+
+/// True if the port belongs to this device. The caller holds the books' lock.
+pub(crate) fn is_of(PortId(id): PortId, device: *const sys::rte_device) -> bool {
+    raw_info(id).is_ok_and(|info| std::ptr::eq(info.device, device))
+}
+
 fn info(id: u16) -> Result<PortInfo, Error> {
     let info = raw_info(id)?;
     let mut mac = sys::rte_ether_addr { addr_bytes: [0; 6] };
