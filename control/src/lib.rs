@@ -4,3 +4,4 @@
 //! Every front end makes a [`command::Command`] and gets a [`command::Reply`]; nothing else changes the director.
 
 pub mod command;
+pub mod kernel;

@@ -119,6 +119,15 @@ impl Routes {
         Some(self.neighbours[found].2)
     }
 
+    /// The gateways that routes lead to; one may be named several times.
+    pub fn gateways(&self) -> impl Iterator<Item = LinkId> {
+        let paths = self.groups.iter().flatten().map(|path| path.1);
+        self.answers.iter().copied().chain(paths).filter_map(|answer| match answer {
+            Answer::Via(id) => Some(id),
+            _ => None,
+        })
+    }
+
     fn resolve(&self, answer: Answer, address: Ipv4Addr) -> NextHop {
         match answer {
             Answer::Local => NextHop::Local,

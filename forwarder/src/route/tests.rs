@@ -184,6 +184,10 @@ fn several_next_hops_share_by_weight_and_an_address_keeps_its_own() {
         assert_eq!(routes.lookup(address), NextHop::Link(id));
         first += u32::from(routes.link(id).unwrap().address == ip("10.0.0.2"));
     }
+    let mut gateways: Vec<_> = routes.gateways().map(|id| routes.link(id).unwrap().address).collect();
+    gateways.sort_unstable();
+    gateways.dedup();
+    assert_eq!(gateways, ["10.0.0.1", "10.0.0.2", "10.1.0.3"].map(ip));
     assert!((2700..=3300).contains(&first), "{first} of 4000 by a path of weight 3 in 4");
 }
 
