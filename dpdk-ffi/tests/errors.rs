@@ -26,6 +26,7 @@ fn start(name: &str, arguments: &str) -> (String, String) {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
         .env(ARGUMENTS, arguments)
+        .env("RUNTIME_DIRECTORY", env!("CARGO_TARGET_TMPDIR")) // what the EAL leaves there goes with the build
         .output()
         .unwrap();
     let all = String::from_utf8(child.stdout).unwrap() + &String::from_utf8(child.stderr).unwrap();

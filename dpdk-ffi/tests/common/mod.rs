@@ -8,7 +8,8 @@ use packet_io::{Burst, Frame, FramePool};
 
 /// The EAL without huge pages, NICs or traces on the disk, with these arguments in addition. Two lcores on one CPU.
 pub fn eal(name: &str, more: &[&str]) -> Eal {
-    let prefix = format!("--file-prefix=rvs-{name}-{}", std::process::id());
+    // With --no-shconf nothing is shared under the prefix, and only an empty directory stays.
+    let prefix = format!("--file-prefix=rvs-test-{name}");
     let mut arguments =
         vec!["--no-huge", "-m", "256", "--no-pci", "--no-shconf", "--no-telemetry", "--lcores=0@0,1@0", &prefix];
     arguments.extend(more);
