@@ -1,56 +1,303 @@
 //! The one place where every front end meets: a [`Command`] in, a [`Reply`] or an [`Error`] out.
+//!
+//! All of it is plain data that travels as JSON lines. Nothing here parses text or touches a director.
 
-use forwarder::service::{Method, Protocol};
+mod error;
+mod names;
+mod reply;
+
+pub use error::Error;
+pub use names::{Netmask, ServerName, ServiceName, method, protocol};
+pub use reply::{ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting, Statistics};
+
+use forwarder::service::Method;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// What names a virtual service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceName {
-    /// `-t`, `-u`, `--sctp-service`.
-    Address {
-        /// Protocol.
-        #[serde(with = "crate::command::protocol")]
-        protocol: Protocol,
-        /// Virtual address.
-        address: IpAddr,
-        /// Port, host byte order; 0 for every port.
-        port: u16,
+/// Something to do, or to ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// `-A`: fails with [`Error::ServiceExists`] or [`Error::SchedulerNotFound`].
+    AddService(ServiceSpec),
+    /// `-E`: everything about the service but its name becomes what the specification says.
+    EditService(ServiceSpec),
+    /// `-D`.
+    DeleteService {
+        /// Which.
+        service: ServiceName,
     },
-    /// `-f`, with `-6` if `ipv6`.
-    Mark {
-        /// The firewall mark, never 0.
-        mark: u32,
-        /// The family it balances.
-        ipv6: bool,
+    /// `-a`.
+    AddServer {
+        /// Of this service.
+        service: ServiceName,
+        /// The real server.
+        server: ServerSpec,
     },
+    /// `-e`: everything about the server but its name becomes what the specification says.
+    EditServer {
+        /// Of this service.
+        service: ServiceName,
+        /// The real server.
+        server: ServerSpec,
+    },
+    /// `-d`: its connections stay, and come back to life with it.
+    DeleteServer {
+        /// Of this service.
+        service: ServiceName,
+        /// Which.
+        server: ServerName,
+    },
+    /// `-C`: deletes every service.
+    Clear,
+    /// `-Z`: counters and rates start again from zero.
+    Zero {
+        /// Of this service and its servers, or of everything.
+        service: Option<ServiceName>,
+    },
+    /// `--set`.
+    SetTimeouts(Timeouts),
+    /// `--start-daemon`.
+    StartDaemon(DaemonSpec),
+    /// `--stop-daemon`.
+    StopDaemon {
+        /// Which.
+        role: DaemonRole,
+    },
+    /// Changes a setting of the kernel's `/proc/sys/net/ipv4/vs`, by its name there.
+    Set {
+        /// The file's name.
+        name: String,
+        /// What would be written to it.
+        value: String,
+    },
+    /// All of these or none: the first that fails undoes those before it.
+    Transaction {
+        /// In this order. Only changes; a question among them is refused.
+        commands: Vec<Command>,
+    },
+    /// `-L`: answers [`Reply::Services`], in the kernel's order.
+    Services {
+        /// Only this one ([`Error::NoSuchService`] if it does not exist), or all.
+        service: Option<ServiceName>,
+    },
+    /// `-L -c`: answers one page, [`Reply::Connections`].
+    Connections {
+        /// Where the page starts: 0, or what the page before it said.
+        cursor: u64,
+    },
+    /// `-L --timeout`: answers [`Reply::Timeouts`].
+    Timeouts,
+    /// `-L --daemon`: answers [`Reply::Daemons`].
+    Daemons,
+    /// The settings of `/proc/sys/net/ipv4/vs`: answers [`Reply::Settings`].
+    Settings,
+    /// The kernel's `/proc/net/ip_vs_stats`: answers [`Reply::Statistics`].
+    Statistics,
+    /// Answers [`Reply::Version`].
+    Version,
 }
 
-/// A protocol as its lower-case name.
-pub mod protocol {
-    use forwarder::service::Protocol;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+/// A virtual service as an operator describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub service: ServiceName,
+    /// The scheduler's name, `wlc` if nobody says.
+    #[serde(default = "default_scheduler")]
+    pub scheduler: String,
+    /// `-b`.
+    #[serde(default, skip_serializing_if = "SchedulerFlags::is_empty")]
+    pub flags: SchedulerFlags,
+    /// `-p`: life of a client's template after its last new connection, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<u32>,
+    /// `-M`: which clients share a template. Means nothing without persistence. None: each has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netmask: Option<Netmask>,
+    /// `--pe`: the persistence engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// `-o`: one-packet scheduling.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_packet: bool,
+}
 
-    /// Writes the name.
-    pub fn serialize<S: Serializer>(protocol: &Protocol, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(match protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Sctp => "sctp",
-        })
-    }
-
-    /// Reads the name.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Protocol, D::Error> {
-        match String::deserialize(from)?.as_str() {
-            "tcp" => Ok(Protocol::Tcp),
-            "udp" => Ok(Protocol::Udp),
-            "sctp" => Ok(Protocol::Sctp),
-            other => Err(D::Error::custom(format!("unknown protocol '{other}' (tcp, udp or sctp)"))),
+impl ServiceSpec {
+    /// A service with ipvsadm's defaults.
+    #[must_use]
+    pub fn new(service: ServiceName) -> Self {
+        Self {
+            service,
+            scheduler: default_scheduler(),
+            flags: SchedulerFlags::default(),
+            persistence: None,
+            netmask: None,
+            engine: None,
+            one_packet: false,
         }
     }
 }
 
-/// Keeps the import list honest until the commands below use it.
-pub type ForwardingMethod = Method;
+fn default_scheduler() -> String {
+    "wlc".to_owned()
+}
+
+/// `-b`: what a flag means depends on the scheduler (sh and mh: 1 is fallback, 2 is port).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct SchedulerFlags {
+    pub flag1: bool,
+    pub flag2: bool,
+    pub flag3: bool,
+}
+
+impl SchedulerFlags {
+    /// True if no flag is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A real server as an operator describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSpec {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port, host byte order. With DR and TUN it is always the service's, whatever is written here, except for a
+    /// mark service. 0: the packet's own port stays.
+    pub port: u16,
+    /// `-g` (default), `-i` or `-m`.
+    #[serde(with = "method", default = "default_method")]
+    pub method: Method,
+    /// `-w`, 0 to 2147483647; 0 quiesces.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// `-x`: at this many connections it gets no more; 0 is no limit.
+    #[serde(default)]
+    pub upper: u32,
+    /// `-y`: below this many it is taken back; 0 means below 3/4 of `upper`. Not above `upper`.
+    #[serde(default)]
+    pub lower: u32,
+}
+
+impl ServerSpec {
+    /// A server with ipvsadm's defaults.
+    #[must_use]
+    pub fn new(address: IpAddr, port: u16) -> Self {
+        Self { address, port, method: default_method(), weight: default_weight(), upper: 0, lower: 0 }
+    }
+
+    /// What tells it from the others of its service.
+    #[must_use]
+    pub fn name(&self) -> ServerName {
+        ServerName { address: self.address, port: self.port }
+    }
+}
+
+fn default_method() -> Method {
+    Method::Dr
+}
+
+fn default_weight() -> u32 {
+    1
+}
+
+/// Connection timeouts that an operator can set, in seconds, 0 to 2678400. In `--set`, 0 leaves one as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// TCP, ESTABLISHED.
+    pub tcp: u32,
+    /// TCP, FIN_WAIT.
+    pub tcp_fin: u32,
+    /// UDP.
+    pub udp: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { tcp: 900, tcp_fin: 120, udp: 300 }
+    }
+}
+
+/// The two ends of connection synchronisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DaemonRole {
+    /// Sends.
+    Master,
+    /// Receives.
+    Backup,
+}
+
+/// `--start-daemon`. What is left out is the kernel's default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DaemonSpec {
+    /// Master or backup.
+    pub role: DaemonRole,
+    /// The interface of the multicast group.
+    pub interface: String,
+    /// Told apart by this from others of the same group.
+    #[serde(default)]
+    pub sync_id: u8,
+    /// Longest message, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_len: Option<u16>,
+    /// The multicast group, 224.0.0.81 if nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<IpAddr>,
+    /// UDP port, 8848 if nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Time to live of the messages, 1 if nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_survives_a_json_line() {
+        let service = ServiceName::Mark { mark: 7, ipv6: true };
+        let mut server = ServerSpec::new("10.0.0.2".parse().unwrap(), 0);
+        server.method = Method::Tun(forwarder::service::Tunnel::Gue(6080, forwarder::service::TunnelChecksum::Remote));
+        let command = Command::Transaction {
+            commands: vec![Command::Clear, Command::AddServer { service, server }, Command::Zero { service: None }],
+        };
+        let line = serde_json::to_string(&command).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Command>(&line).unwrap(), command);
+    }
+
+    #[test]
+    fn what_json_leaves_out_is_ipvsadms_default() {
+        let line =
+            r#"{"command":"add_service","service":{"address":{"protocol":"tcp","address":"10.0.0.1","port":80}}}"#;
+        let name = ServiceName::Address {
+            protocol: forwarder::service::Protocol::Tcp,
+            address: "10.0.0.1".parse().unwrap(),
+            port: 80,
+        };
+        assert_eq!(serde_json::from_str::<Command>(line).unwrap(), Command::AddService(ServiceSpec::new(name)));
+        let line = r#"{"command":"add_server","service":{"mark":{"mark":1,"ipv6":false}},"server":{"address":"10.0.0.2","port":80}}"#;
+        let expected = Command::AddServer {
+            service: ServiceName::Mark { mark: 1, ipv6: false },
+            server: ServerSpec::new("10.0.0.2".parse().unwrap(), 80),
+        };
+        assert_eq!(serde_json::from_str::<Command>(line).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused() {
+        let line = r#"{"command":"set_timeouts","tcp":1,"tcp_fin":2,"udp":3,"upd":4}"#;
+        assert!(serde_json::from_str::<Command>(line).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a command was refused, with ipvsadm's words for the kernel's errno.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a command was refused. Nothing was changed by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum Error {
+    /// EEXIST from an added service.
+    #[error("Service already exists")]
+    ServiceExists,
+    /// ESRCH from a command about a service.
+    #[error("No such service")]
+    NoSuchService,
+    /// ESRCH from a command about a server: its service is missing.
+    #[error("Service not defined")]
+    ServiceNotDefined,
+    /// EEXIST from an added server.
+    #[error("Destination already exists")]
+    DestinationExists,
+    /// ENOENT from a command about a server.
+    #[error("No such destination")]
+    NoSuchDestination,
+    /// ENOENT from a command about a service.
+    #[error("Scheduler or persistence engine not found")]
+    SchedulerNotFound,
+    /// EEXIST from a started daemon.
+    #[error("Daemon has already run")]
+    DaemonRunning,
+    /// ESRCH from a stopped daemon.
+    #[error("No daemon is running")]
+    NoDaemon,
+    /// ENODEV: the daemon's interface does not exist.
+    #[error("No such device")]
+    NoSuchDevice,
+    /// ERANGE: a weight above 2147483647, or a lower threshold above the upper one.
+    #[error("Numerical result out of range")]
+    OutOfRange,
+    /// EINVAL: among others an address that is not unicast.
+    #[error("Invalid operation.  Possibly wrong module version, address not unicast, ...")]
+    Invalid,
+    /// EPERM.
+    #[error("Permission denied (you must be root)")]
+    PermissionDenied,
+    /// ENOMEM: a table is full.
+    #[error("Memory allocation problem")]
+    OutOfMemory,
+    /// A setting that does not exist.
+    #[error("there is no setting '{name}'")]
+    NoSuchSetting {
+        /// As asked for.
+        name: String,
+    },
+    /// A value that a setting does not take.
+    #[error("'{value}' is no value for {name} ({takes})")]
+    BadSetting {
+        /// The setting.
+        name: String,
+        /// As given.
+        value: String,
+        /// What it takes.
+        takes: String,
+    },
+    /// A command of a transaction was refused, so none of them took effect.
+    #[error("{error}")]
+    Transaction {
+        /// Which, counted from 0.
+        index: usize,
+        /// Why.
+        #[serde(rename = "reason")]
+        error: Box<Error>,
+    },
+    /// What does not belong in a transaction, or cannot be done by this director.
+    #[error("{what} is not supported here")]
+    Unsupported {
+        /// The thing.
+        what: String,
+    },
+    /// The line was no request.
+    #[error("bad request: {why}")]
+    BadRequest {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The director cannot be asked, or its answer broke off.
+    #[error("{why}")]
+    Unreachable {
+        /// One line: what failed and what to do.
+        why: String,
+    },
+}

@@ -1,0 +1,163 @@
+//! Answers, as data: a front end formats them.
+
+use super::{DaemonSpec, ServerSpec, ServiceSpec, Timeouts};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// The answer to a command that was not refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// A change was made, and every lcore knows it.
+    Done,
+    /// Services in the kernel's order, each with its servers in the kernel's order.
+    Services(Vec<ServiceView>),
+    /// One page of connections.
+    Connections(ConnectionPage),
+    /// The timeouts.
+    Timeouts(Timeouts),
+    /// The daemons that run, master before backup, with every default filled in.
+    Daemons(Vec<DaemonSpec>),
+    /// Every setting.
+    Settings(Vec<Setting>),
+    /// What the director did in all.
+    Statistics(Statistics),
+    /// The director's version.
+    Version(String),
+}
+
+/// A service as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// How it is configured.
+    #[serde(rename = "config")]
+    pub spec: ServiceSpec,
+    /// What it did.
+    pub statistics: Statistics,
+    /// Its servers, the newest first.
+    pub servers: Vec<ServerView>,
+}
+
+/// A real server as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// How it is configured.
+    #[serde(rename = "config")]
+    pub spec: ServerSpec,
+    /// ActiveConn, now.
+    pub active: u32,
+    /// InActConn, now.
+    pub inactive: u32,
+    /// PersistConn, now.
+    pub persistent: u32,
+    /// What it did.
+    pub statistics: Statistics,
+}
+
+/// Counters and rates as of the last estimation: both stand still for 2 s at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Since the start, or since `-Z`.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Each second, averaged.
+    pub rates: Rates,
+}
+
+/// Counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets to clients (NAT).
+    pub out_packets: u64,
+    /// Bytes of IP packets from clients.
+    pub in_bytes: u64,
+    /// Bytes of IP packets to clients.
+    pub out_bytes: u64,
+}
+
+impl Counters {
+    /// Applies `f` to each pair of counters.
+    #[must_use]
+    pub fn zip(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            connections: f(self.connections, other.connections),
+            in_packets: f(self.in_packets, other.in_packets),
+            out_packets: f(self.out_packets, other.out_packets),
+            in_bytes: f(self.in_bytes, other.in_bytes),
+            out_bytes: f(self.out_bytes, other.out_bytes),
+        }
+    }
+
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::wrapping_sub)
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other, u64::wrapping_add)
+    }
+}
+
+/// The same, per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // as in Counters
+pub struct Rates {
+    pub connections: u64,
+    pub in_packets: u64,
+    pub out_packets: u64,
+    pub in_bytes: u64,
+    pub out_bytes: u64,
+}
+
+/// Connections, a few at a time: nobody builds the whole list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionPage {
+    /// In no order.
+    pub connections: Vec<ConnectionView>,
+    /// Where the next page starts; none after the last.
+    pub next: Option<u64>,
+}
+
+/// An entry of the connection table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// `TCP`, `UDP`, `SCTP`, or `IP` for a mark's template.
+    pub protocol: String,
+    /// Seconds to live.
+    pub expires: u32,
+    /// The state's name in the kernel's `/proc/net/ip_vs_conn`.
+    pub state: String,
+    /// The client.
+    pub client: IpAddr,
+    /// Its port, host byte order; 0 in a template.
+    pub client_port: u16,
+    /// The virtual address; for a mark's template the mark, written as an address.
+    #[serde(rename = "virtual")]
+    pub target: IpAddr,
+    /// Its port, host byte order.
+    #[serde(rename = "virtual_port")]
+    pub target_port: u16,
+    /// The real server.
+    pub server: IpAddr,
+    /// Its port, host byte order.
+    pub server_port: u16,
+    /// The persistence engine and its data (`sip`, a Call-ID).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<(String, String)>,
+}
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The file's name in `/proc/sys/net/ipv4/vs`.
+    pub name: String,
+    /// Its content.
+    pub value: String,
+}

@@ -1,0 +1,22 @@
+//! ipvsadm 1.31: its grammar, its messages, its listings, byte for byte.
+//!
+//! [`parse::parse`] turns a command line into an [`parse::Invocation`], and [`run::Session`] does it with any
+//! [`Executor`]: the director itself, or a connection to it. What they print is collected or written by the caller.
+
+pub mod address;
+pub mod format;
+pub mod help;
+pub mod names;
+pub mod options;
+pub mod parse;
+pub mod popt;
+pub mod run;
+pub mod sort;
+
+use crate::command::{Command, Error, Reply};
+
+/// What does commands: the director in rvsd, a connection to it in rvsadm.
+pub trait Executor: Send {
+    /// Does one command; an error means that nothing was changed.
+    fn execute(&mut self, command: Command) -> Result<Reply, Error>;
+}

@@ -1,0 +1,272 @@
+//! Does what a command line asks for, with any [`Executor`], and prints what ipvsadm prints.
+
+use super::names::Names;
+use super::parse::{Failure, Form, Invocation, List, Source, What, parse};
+use super::{Executor, format, help, sort};
+use crate::command::{Command, ConnectionPage, Error, Reply, ServiceView};
+use std::io::{BufRead, Read, Write};
+
+/// The longest line that `-R` reads, bytes.
+const LINE: u64 = 64 * 1024;
+
+/// What surrounds a call.
+pub struct Session<'a> {
+    /// The name it was called by, for messages.
+    pub program: &'a str,
+    /// Who does commands.
+    pub executor: &'a mut dyn Executor,
+    /// Where names are looked up.
+    pub names: &'a dyn Names,
+    /// Standard input, for `-R`.
+    pub input: &'a mut dyn BufRead,
+    /// Standard output.
+    pub output: &'a mut dyn Write,
+    /// Standard error.
+    pub errors: &'a mut dyn Write,
+}
+
+/// How a call ended.
+struct End {
+    status: u8,
+    /// True if it also ends a `-R` that it is a line of.
+    ends_restore: bool,
+}
+
+impl Session<'_> {
+    /// Does one call; `arguments` are without the program's name. Answers the exit status.
+    pub fn run(&mut self, arguments: &[String]) -> u8 {
+        self.call(arguments, Source::Shell).status
+    }
+
+    fn call(&mut self, arguments: &[String], source: Source) -> End {
+        match parse(self.program, arguments, source, self.names) {
+            Err(Failure { message, status, ends_restore }) => {
+                self.complain(&message);
+                End { status, ends_restore }
+            }
+            Ok(invocation) => self.invoke(invocation),
+        }
+    }
+
+    fn invoke(&mut self, invocation: Invocation) -> End {
+        let (result, failed, ends_restore) = match invocation {
+            Invocation::Change(command) => (self.executor.execute(command).map(|_| ()), 255, false),
+            Invocation::List(list) => (self.list(list), 1, true),
+            Invocation::Save { numeric, full } => (self.save(numeric, full), 1, true),
+            Invocation::Restore { atomic: false } => return End { status: self.restore(), ends_restore: true },
+            Invocation::Restore { atomic: true } => return End { status: self.restore_all(), ends_restore: true },
+            Invocation::Help => {
+                self.print(&help::usage(self.program));
+                return End { status: 0, ends_restore: true };
+            }
+            Invocation::Version => {
+                self.print(&help::version(self.program));
+                return End { status: 0, ends_restore: true };
+            }
+        };
+        match result {
+            Ok(()) => End { status: 0, ends_restore: false },
+            Err(error) => {
+                let lost = matches!(error, Error::Unreachable { .. });
+                self.complain(&error.to_string());
+                End { status: if lost { 255 } else { failed }, ends_restore: ends_restore || lost }
+            }
+        }
+    }
+
+    fn list(&mut self, List { what, form }: List) -> Result<(), Error> {
+        if what == What::Connections {
+            return self.list_connections(&form);
+        }
+        let command = match what {
+            What::Services(service) => Command::Services { service },
+            What::Timeouts => Command::Timeouts,
+            _ => Command::Daemons,
+        };
+        let mut reply = self.executor.execute(command)?;
+        if let (Reply::Services(services), false) = (&mut reply, form.nosort) {
+            sort::sort(services);
+        }
+        let text = match reply {
+            reply if form.json => json(&reply)? + "\n",
+            Reply::Services(services) => format::services(&services, &form, what == What::Services(None), self.names),
+            Reply::Timeouts(timeouts) => format::timeouts(&timeouts),
+            Reply::Daemons(daemons) => format::daemons(&daemons),
+            other => return Err(unexpected(&other)),
+        };
+        self.print(&text);
+        Ok(())
+    }
+
+    /// Page by page, so that a million connections need no more memory than a thousand.
+    fn list_connections(&mut self, form: &Form) -> Result<(), Error> {
+        let mut page = self.page(0)?;
+        self.print(if form.json { "{\"connections\":[" } else { format::connection_titles(form) });
+        let mut between = "";
+        loop {
+            let mut text = String::new();
+            for view in &page.connections {
+                if form.json {
+                    text += between;
+                    text += &json(view)?;
+                    between = ",";
+                } else {
+                    text += &format::connection(view, form, self.names);
+                }
+            }
+            self.print(&text);
+            match page.next {
+                Some(cursor) => page = self.page(cursor)?,
+                None => break,
+            }
+        }
+        if form.json {
+            self.print("]}\n");
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, cursor: u64) -> Result<ConnectionPage, Error> {
+        match self.executor.execute(Command::Connections { cursor })? {
+            Reply::Connections(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn save(&mut self, numeric: bool, full: bool) -> Result<(), Error> {
+        let mut services: Vec<ServiceView> = match self.executor.execute(Command::Services { service: None })? {
+            Reply::Services(services) => services,
+            other => return Err(unexpected(&other)),
+        };
+        sort::sort(&mut services);
+        let mut text = format::rules(&services, numeric, full, self.names);
+        if full {
+            if let Reply::Timeouts(timeouts) = self.executor.execute(Command::Timeouts)? {
+                text += &format::timeouts_rule(&timeouts);
+            }
+            if let Reply::Daemons(daemons) = self.executor.execute(Command::Daemons)? {
+                daemons.iter().for_each(|daemon| text += &format::daemon_rule(daemon));
+            }
+        }
+        self.print(&text);
+        Ok(())
+    }
+
+    /// As ipvsadm: line by line; what the kernel refuses is passed over, what makes no sense ends it.
+    fn restore(&mut self) -> u8 {
+        let mut status = 0;
+        while let Some(line) = self.line() {
+            let words = words(&line);
+            if words.is_empty() {
+                continue;
+            }
+            let end = self.call(&words, Source::Restore);
+            status = end.status;
+            if end.ends_restore {
+                break;
+            }
+        }
+        status
+    }
+
+    /// All lines or none, in place of what is there.
+    fn restore_all(&mut self) -> u8 {
+        let mut commands = vec![Command::Clear];
+        let mut lines = vec![0];
+        let mut number = 0;
+        while let Some(line) = self.line() {
+            number += 1;
+            let words = words(&line);
+            if words.first().is_none_or(|word| word.starts_with('#')) {
+                continue;
+            }
+            match parse(self.program, &words, Source::Restore, self.names) {
+                Ok(Invocation::Change(command)) => {
+                    commands.push(command);
+                    lines.push(number);
+                }
+                Ok(_) => return self.refuse(number, "only changes can be restored", 2),
+                Err(failure) => return self.refuse(number, &failure.message, failure.status),
+            }
+        }
+        match self.stopped_daemons(&commands) {
+            Ok(stops) => {
+                lines.splice(1..1, stops.iter().map(|_| 0));
+                commands.splice(1..1, stops);
+            }
+            Err(error) => return self.refuse(0, &error.to_string(), 255),
+        }
+        match self.executor.execute(Command::Transaction { commands }) {
+            Ok(_) => 0,
+            Err(Error::Transaction { index, error }) => {
+                self.refuse(lines.get(index).copied().unwrap_or(0), &error.to_string(), 255)
+            }
+            Err(error) => self.refuse(0, &error.to_string(), 255),
+        }
+    }
+
+    /// Daemons that a restore starts are stopped before, if they run.
+    fn stopped_daemons(&mut self, commands: &[Command]) -> Result<Vec<Command>, Error> {
+        let starts = |role| commands.iter().any(|c| matches!(c, Command::StartDaemon(spec) if spec.role == role));
+        if !commands.iter().any(|command| matches!(command, Command::StartDaemon(_))) {
+            return Ok(Vec::new());
+        }
+        match self.executor.execute(Command::Daemons)? {
+            Reply::Daemons(running) => Ok(running
+                .iter()
+                .filter(|daemon| starts(daemon.role))
+                .map(|daemon| Command::StopDaemon { role: daemon.role })
+                .collect()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn refuse(&mut self, line: usize, why: &str, status: u8) -> u8 {
+        match line {
+            0 => self.complain(&format!("{why}; nothing was changed")),
+            line => self.complain(&format!("line {line}: {why}; nothing was changed")),
+        }
+        status
+    }
+
+    /// The next line of the input; too long a one is cut and so refused.
+    fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        let read = (&mut *self.input).take(LINE).read_until(b'\n', &mut line).ok()?;
+        (read > 0).then(|| String::from_utf8_lossy(&line).into_owned())
+    }
+
+    fn print(&mut self, text: &str) {
+        // a closed pipe ends the program by signal or is no matter of ours
+        let _ = self.output.write_all(text.as_bytes());
+    }
+
+    fn complain(&mut self, message: &str) {
+        let _ = self.output.flush();
+        let _ = writeln!(self.errors, "{message}");
+    }
+}
+
+/// The words of a line of rules; "ipvsadm" is none, wherever it stands.
+fn words(line: &str) -> Vec<String> {
+    let blank = [' ', '\t', '\r', '\n', '\0'];
+    line.split(blank).filter(|word| !word.is_empty() && *word != "ipvsadm").map(str::to_owned).collect()
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::BadRequest { why: error.to_string() })
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    let kind = match reply {
+        Reply::Done => "done",
+        Reply::Services(_) => "services",
+        Reply::Connections(_) => "connections",
+        Reply::Timeouts(_) => "timeouts",
+        Reply::Daemons(_) => "daemons",
+        Reply::Settings(_) => "settings",
+        Reply::Statistics(_) => "statistics",
+        Reply::Version(_) => "a version",
+    };
+    Error::Unreachable { why: format!("the director answered {kind} to another question; is it of another version?") }
+}
