@@ -228,25 +228,31 @@ const PLAIN: usize = PLAIN_L4 + tcp::HEADER;
 #[inline]
 #[must_use]
 pub fn parse(frame: &[u8], checksums: Checksums) -> Parsed {
-    let Some(head) = frame.first_chunk::<PLAIN>() else { return general(frame, checksums) };
-    // EtherType, version and header length; the TOS between does not matter.
-    let start = u32_at(head, 12) & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
-    let fragment = u16_at(head, PLAIN_L3 + 6) & (ipv4::MF | ipv4::OFFSET).to_be();
+    let mut parsed = Parsed::default();
+    parse_into(frame, checksums, &mut parsed);
+    parsed
+}
+
+/// The same into a place that exists: a burst's array is filled without copies, which would have to wait for the stores.
+#[inline]
+pub fn parse_into(frame: &[u8], checksums: Checksums, parsed: &mut Parsed) {
+    let Some(head) = frame.first_chunk::<PLAIN>() else { return general(frame, checksums, parsed) };
     let total_length = u16::from_be(u16_at(head, PLAIN_L3 + 2));
     let protocol = head[PLAIN_L3 + 9];
     let is_tcp = protocol == protocol::TCP;
     let least = ipv4::HEADER + if is_tcp { tcp::HEADER } else { udp::HEADER };
-    let plain = (start == u32::from_ne_bytes([0x08, 0x00, 0x45, 0]))
-        & (is_tcp | (protocol == protocol::UDP))
-        & (fragment == 0)
-        & (usize::from(total_length) >= least)
-        & (usize::from(total_length) <= frame.len() - PLAIN_L3)
-        & (head[0] & 1 == 0)
-        & (checksums == Checksums::Ipv4Good || ip_checksum_good(head));
+    let plain = u16_at(head, 12) == u16::from_ne_bytes(EtherType::IPV4.0)
+        && head[PLAIN_L3] == 0x45
+        && (is_tcp || protocol == protocol::UDP)
+        && u16_at(head, PLAIN_L3 + 6) & (ipv4::MF | ipv4::OFFSET).to_be() == 0
+        && usize::from(total_length) >= least
+        && usize::from(total_length) <= frame.len() - PLAIN_L3
+        && head[0] & 1 == 0
+        && (checksums == Checksums::Ipv4Good || ip_checksum_good(head));
     if !plain {
-        return general(frame, checksums);
+        return general(frame, checksums, parsed);
     }
-    Parsed {
+    *parsed = Parsed {
         addresses: u64_at(head, PLAIN_L3 + 12),
         ports: u32_at(head, PLAIN_L4),
         total_length,
@@ -255,7 +261,7 @@ pub fn parse(frame: &[u8], checksums: Checksums) -> Parsed {
         kind: if is_tcp { Kind::Tcp } else { Kind::Udp },
         protocol,
         flags: if is_tcp { head[PLAIN_L4 + tcp::FLAGS] } else { tcp::flags::ACK },
-    }
+    };
 }
 
 #[inline]
@@ -266,10 +272,9 @@ fn ip_checksum_good(head: &[u8; PLAIN]) -> bool {
 /// Any frame, at leisure.
 #[cold]
 #[inline(never)]
-fn general(frame: &[u8], checksums: Checksums) -> Parsed {
-    let mut parsed = Parsed::default();
-    parsed.kind = examine(frame, checksums, &mut parsed).unwrap_or_else(Kind::Malformed);
-    parsed
+fn general(frame: &[u8], checksums: Checksums, parsed: &mut Parsed) {
+    *parsed = Parsed::default();
+    parsed.kind = examine(frame, checksums, parsed).unwrap_or_else(Kind::Malformed);
 }
 
 fn examine(frame: &[u8], checksums: Checksums, parsed: &mut Parsed) -> Result<Kind, Malformed> {

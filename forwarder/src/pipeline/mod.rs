@@ -26,7 +26,7 @@ pub use verdict::{DropReason, Verdict, Waiting};
 use crate::clock::Tick;
 use crate::conn::{Conn, Leaving, Signal, Template};
 use crate::flow_table::{Fate, FlowTable, Secret, Slot, SlotId, hash};
-use crate::parse::{Kind, Parsed, parse};
+use crate::parse::{Kind, Parsed, parse_into};
 use crate::service::{Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
@@ -122,15 +122,15 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let count = burst.len();
         for index in 0..count {
             let Some(frame) = burst.get(index) else { continue };
-            let parsed = parse(frame.bytes(), frame.checksums());
+            let (parsed, key) = &mut self.parsed[index];
+            parse_into(frame.bytes(), frame.checksums(), parsed);
             let client = if turn.snapshot.nat_servers.may_contain(parsed.source()) {
                 parsed.destination_endpoint()
             } else {
                 parsed.source_endpoint()
             };
-            let hash = hash(client, &self.secret);
-            self.conns.prefetch(hash);
-            self.parsed[index] = (parsed, hash);
+            *key = hash(client, &self.secret);
+            self.conns.prefetch(*key);
         }
         for index in 0..count {
             let Some(mut frame) = burst.take(index) else { continue };

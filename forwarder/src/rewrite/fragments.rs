@@ -181,7 +181,7 @@ impl Headers {
     fn new(inner: &[u8], parsed: &Parsed, outer: &Outer, protocol: u8, length: u16, id: &mut u16) -> Option<Self> {
         let l3 = usize::from(parsed.l3);
         let ip = Ipv4(header(inner, l3)?);
-        let outer = outer::header(ip.tos(), ip.fragment(), ip.ttl(), protocol, length, outer, id);
+        let outer = outer::header(ip.tos(), ip.fragment(), ip.ttl(), protocol, length, outer, id).bytes();
         let mut bytes = [0; 22 + ipv4::HEADER];
         bytes.get_mut(..l3)?.copy_from_slice(&inner[..l3]);
         bytes.get_mut(l3..l3 + ipv4::HEADER)?.copy_from_slice(&outer);

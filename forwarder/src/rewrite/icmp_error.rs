@@ -103,7 +103,7 @@ pub(super) fn put<F: Frame>(frame: &mut F, l3: usize, length: usize, message: Me
         destination: packet.source(),
     };
     let (kind, code, rest) = message.parts();
-    front[l3..l3 + ipv4::HEADER].copy_from_slice(&ip.write());
+    front[l3..l3 + ipv4::HEADER].copy_from_slice(&ip.bytes());
     front[l3 + ipv4::HEADER..].copy_from_slice(&icmp::error(kind, code, rest, quoted));
     true
 }

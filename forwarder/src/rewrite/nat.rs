@@ -17,9 +17,9 @@ pub struct Nat {
     /// The new port, as it stands in memory.
     pub port: u16,
     /// What the change adds to the sum of an IP header, TTL included.
-    l3: u16,
+    l3: u32,
     /// What it adds to the sum of a TCP segment or UDP datagram.
-    l4: u16,
+    l4: u32,
 }
 
 impl Nat {
@@ -27,13 +27,12 @@ impl Nat {
     #[inline]
     #[must_use]
     pub const fn new(old: (u32, u16), new: (u32, u16)) -> Self {
-        let address = checksum::delta(old.0, new.0);
-        let port = checksum::join(!old.1, new.1);
+        let address = checksum::delta(old.0, new.0) as u32;
         Self {
             address: new.0,
             port: new.1,
-            l3: checksum::join(address, checksum::TTL_DECREMENT),
-            l4: checksum::join(address, port),
+            l3: address + checksum::TTL_DECREMENT,
+            l4: address + !old.1 as u32 + new.1 as u32,
         }
     }
 }
@@ -83,9 +82,9 @@ fn translate<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: 
         && head[L3 + 8] > 1
         && parsed.total_length <= hop.mtu
     {
-        let is_tcp = parsed.kind == Kind::Tcp;
+        let is_tcp = matches!(parsed.kind, Kind::Tcp);
         let old = if is_tcp { u16_at(head, L4 + tcp::CHECKSUM) } else { u16_at(head, L4 + udp::CHECKSUM) };
-        if is_tcp || (parsed.kind == Kind::Udp && old != 0) {
+        if is_tcp || (matches!(parsed.kind, Kind::Udp) && old != 0) {
             let new = checksum::update(old, nat.l4);
             if is_tcp {
                 put_u16(head, L4 + tcp::CHECKSUM, new);
@@ -144,7 +143,7 @@ fn replace<'a, S: Side>(
     rest: impl Iterator<Item = &'a [u8]> + Clone,
 ) -> Option<()> {
     let ip = header_mut::<{ ipv4::HEADER }>(bytes, parsed.l3.into())?;
-    let address = checksum::delta(u32_at(ip, S::ADDRESS), nat.address);
+    let address = u32::from(checksum::delta(u32_at(ip, S::ADDRESS), nat.address));
     let sum = checksum::update(u16_at(ip, 10), address);
     put_u16(ip, 10, sum);
     put_u32(ip, S::ADDRESS, nat.address);
@@ -158,7 +157,7 @@ fn replace<'a, S: Side>(
     let ports = header_mut::<4>(packet, 0)?;
     let old = u16_at(ports, S::PORT);
     put_u16(ports, S::PORT, nat.port);
-    let change = checksum::join(address, checksum::join(!old, nat.port));
+    let change = address + u32::from(!old) + u32::from(nat.port);
     match parsed.protocol {
         protocol::TCP => {
             let tcp = header_mut::<{ tcp::HEADER }>(packet, 0)?;

@@ -40,10 +40,12 @@ pub(super) fn wrap<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, hop:
         let sum = checksum::update(u16_at(head, INNER + 10), checksum::TTL_DECREMENT);
         put_u16(head, INNER + 10, sum);
         let fragment = u16::from_be(u16_at(head, INNER + 6));
-        let header = header(head[INNER + 1], fragment, ttl - 1, ipv4::protocol::IPIP, length as u16, outer, id);
+        let new = header(head[INNER + 1], fragment, ttl - 1, ipv4::protocol::IPIP, length as u16, outer, id);
+        if let Some(header) = head[OUTER..].first_chunk_mut() {
+            new.write(header);
+        }
         head[..12].copy_from_slice(&hop.macs);
         head[12..OUTER].copy_from_slice(&ethernet::EtherType::IPV4.0);
-        head[OUTER..INNER].copy_from_slice(&header);
         frame.truncate(parsed.frame_length() + ipv4::HEADER);
         return Outcome::Send;
     }
@@ -60,7 +62,7 @@ pub(super) fn header(
     length: u16,
     outer: &Outer,
     id: &mut u16,
-) -> [u8; 20] {
+) -> ipv4::New {
     let df = if outer.pmtu_disc { fragment & ipv4::DF } else { 0 };
     // With DF, 0: nobody will ever put it together again (RFC 6864).
     let this = if df == 0 { *id } else { 0 };
@@ -75,7 +77,6 @@ pub(super) fn header(
         source: outer.source,
         destination: outer.destination,
     }
-    .write()
 }
 
 /// Puts an outer header and `extra` bytes behind it in front of any packet. `fill` gets the outer addresses, as a pseudo
@@ -113,7 +114,7 @@ pub(super) fn push<F: Frame>(
     let Some((front, payload)) = bytes.split_at_mut_checked(l3 + ipv4::HEADER) else { return Outcome::NoRoom };
     let Some(mut inner) = Ipv4::at_mut(payload, extra.into()) else { return Outcome::NoRoom };
     inner.decrement_ttl();
-    let header = header(tos, fragment, inner.ttl(), protocol, length, outer, id);
+    let header = header(tos, fragment, inner.ttl(), protocol, length, outer, id).bytes();
     front[l3..].copy_from_slice(&header);
     fill(Ipv4(&header).addresses(), payload);
     outcome

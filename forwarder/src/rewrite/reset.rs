@@ -57,7 +57,7 @@ pub fn write<F: Frame>(frame: &mut F, parsed: &Parsed, hop: &Hop) -> bool {
     let bytes = frame.bytes_mut();
     set_macs(bytes, hop);
     let Some(packet) = bytes.get_mut(l3..l3 + LENGTH) else { return false };
-    packet[..ipv4::HEADER].copy_from_slice(&ip.write());
+    packet[..ipv4::HEADER].copy_from_slice(&ip.bytes());
     packet[ipv4::HEADER..].copy_from_slice(&answer);
     true
 }

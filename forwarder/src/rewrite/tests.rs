@@ -55,7 +55,7 @@ fn outer(pmtu_disc: bool) -> Outer {
 /// An IP packet with right checksums. `header` is the transport header with zeros where the checksum belongs.
 fn packet(ip: ipv4::New, options: &[u8], transport: &[u8]) -> Vec<u8> {
     let length = 20 + options.len() + transport.len();
-    let mut bytes = ipv4::New { total_length: length as u16, ..ip }.write().to_vec();
+    let mut bytes = ipv4::New { total_length: length as u16, ..ip }.bytes().to_vec();
     bytes[0] = 0x40 | ((20 + options.len()) / 4) as u8;
     bytes.extend(options);
     ipv4::seal(&mut bytes);

@@ -3,7 +3,7 @@
 //! Sums and checksums are taken as they stand in memory: a one's complement sum comes out the same in either byte
 //! order (RFC 1071, 2(B)), so nothing is swapped on the way in or out.
 
-use super::u16_at;
+use super::u32_at;
 
 /// The one's complement sum of bytes, not yet folded. Sums of pieces may be added, if every piece but the last has an
 /// even length.
@@ -19,10 +19,15 @@ pub fn sum(bytes: &[u8]) -> u64 {
 #[inline]
 #[must_use]
 pub const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + sum) as u16
+    let (low, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    fold32(low.wrapping_add(carry as u32))
+}
+
+/// The same for a small sum: adding the halves crosswise brings the carry of the lower sum into the upper one.
+#[inline]
+#[must_use]
+pub const fn fold32(sum: u32) -> u16 {
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The checksum for a sum.
@@ -75,32 +80,30 @@ pub const fn delta(old: u32, new: u32) -> u16 {
 #[inline]
 #[must_use]
 pub const fn join(one: u16, other: u16) -> u16 {
-    let sum = one as u32 + other as u32;
-    (sum + (sum >> 16)) as u16
+    fold32(one as u32 + other as u32)
 }
 
-/// The checksum after a change (RFC 1624, equation 3). A wrong checksum stays wrong.
+/// The checksum after changes (RFC 1624, equation 3); `delta` may be the sum of several. A wrong checksum stays wrong.
 #[inline]
 #[must_use]
-pub const fn update(checksum: u16, delta: u16) -> u16 {
-    !join(!checksum, delta)
+pub const fn update(checksum: u16, delta: u32) -> u16 {
+    !fold32(!checksum as u32 + delta)
 }
 
 /// What decrementing the TTL adds to the sum of an IPv4 header: the TTL is the first byte of its 16-bit word.
-pub const TTL_DECREMENT: u16 = !u16::from_ne_bytes([1, 0]);
+pub const TTL_DECREMENT: u32 = !u16::from_ne_bytes([1, 0]) as u32;
 
 /// True if a 20-byte IPv4 header has a right checksum.
 #[inline]
 #[must_use]
 pub fn header_good(header: &[u8; 20]) -> bool {
-    let sum: u64 = (0..10).map(|word| u64::from(u16_at(header, word * 2))).sum();
+    let sum: u64 = (0..5).map(|word| u64::from(u32_at(header, word * 4))).sum();
     // A header is never all zeros, so "folds to 0xffff" is "is a multiple of 0xffff": a multiplication and a compare.
     sum.is_multiple_of(0xffff)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::u32_at;
     use super::*;
     use proptest::prelude::*;
 
@@ -144,7 +147,7 @@ mod tests {
             let old = u32_at(&bytes, word * 4);
             let before = finish(sum(&bytes));
             bytes[word * 4..][..4].copy_from_slice(&new.to_ne_bytes());
-            prop_assert_eq!(update(before, delta(old, new)), finish(sum(&bytes)));
+            prop_assert_eq!(update(before, delta(old, new).into()), finish(sum(&bytes)));
         }
 
         #[test]

@@ -167,22 +167,32 @@ pub struct New {
 }
 
 impl New {
-    /// The header, checksum included.
+    /// Writes the header, checksum included.
     #[inline]
+    pub fn write(&self, bytes: &mut [u8; HEADER]) {
+        // In words, because bytes written one by one and read again as words make the processor wait.
+        let halves = |high: u16, low: u16| (u32::from(high) << 16 | u32::from(low)).to_be();
+        let words = [
+            halves(0x4500 | u16::from(self.tos), self.total_length),
+            halves(self.id, self.fragment),
+            halves(u16::from_be_bytes([self.ttl, self.protocol]), 0),
+            self.source,
+            self.destination,
+        ];
+        let checksum = checksum::finish(words.iter().map(|word| u64::from(*word)).sum());
+        put_u32(bytes, 0, words[0]);
+        put_u32(bytes, 4, words[1]);
+        put_u32(bytes, 8, words[2]);
+        put_u16(bytes, 10, checksum);
+        put_u32(bytes, 12, words[3]);
+        put_u32(bytes, 16, words[4]);
+    }
+
+    /// The header by value.
     #[must_use]
-    pub fn write(&self) -> [u8; HEADER] {
+    pub fn bytes(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
-        bytes[0] = 0x45;
-        bytes[1] = self.tos;
-        put_u16(&mut bytes, 2, self.total_length.to_be());
-        put_u16(&mut bytes, 4, self.id.to_be());
-        put_u16(&mut bytes, 6, self.fragment.to_be());
-        bytes[8] = self.ttl;
-        bytes[9] = self.protocol;
-        put_u32(&mut bytes, 12, self.source);
-        put_u32(&mut bytes, 16, self.destination);
-        let sum = checksum::finish(checksum::sum(&bytes));
-        put_u16(&mut bytes, 10, sum);
+        self.write(&mut bytes);
         bytes
     }
 }
@@ -239,7 +249,7 @@ mod tests {
             source: u32::from_ne_bytes([192, 168, 1, 1]),
             destination: u32::from_ne_bytes([192, 168, 1, 2]),
         };
-        let bytes = new.write();
+        let bytes = new.bytes();
         let header = Ipv4(&bytes);
         assert!(checksum::header_good(&bytes));
         assert_eq!((header.version(), header.header_length(), header.tos()), (4, 20, 0xb8));

@@ -33,8 +33,8 @@ pub(crate) fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
 /// The eight bytes at `at`, as they stand in memory.
 #[inline(always)]
 pub(crate) fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    let [low, high] = [u32_at(bytes, at).to_ne_bytes(), u32_at(bytes, at + 4).to_ne_bytes()];
-    u64::from_ne_bytes([low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]])
+    let byte = |n| bytes[at + n];
+    u64::from_ne_bytes([byte(0), byte(1), byte(2), byte(3), byte(4), byte(5), byte(6), byte(7)])
 }
 
 /// Stores two bytes at `at`, as they stand in the value.
