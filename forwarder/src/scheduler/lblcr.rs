@@ -170,3 +170,28 @@ impl Scheduler for Replication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_used_again_and_end_at_the_limit() {
+        let now = Tick(0);
+        let mut links = Links { links: Vec::new(), free: NONE };
+        for round in 0..10 {
+            let mut set = Set { first: NONE, changed: now };
+            (0..20).for_each(|server| links.join(&mut set, server + round % 3, now));
+            links.leave(&mut set, 5 + round % 3, now);
+            links.leave(&mut set, 500, now);
+            assert_eq!(links.servers(set).count(), 19);
+            links.release(set);
+        }
+        assert_eq!(links.links.len(), 20);
+
+        let mut set = Set { first: NONE, changed: now };
+        let mut full = Links { links: vec![Link { server: 7, next: NONE }; LIMIT], free: NONE };
+        full.join(&mut set, 1, now.plus(1));
+        assert_eq!((set.first, set.changed), (NONE, now));
+    }
+}

@@ -129,7 +129,8 @@ impl<V: Copy> Targets<V> {
     fn forget_idle(&mut self, now: Tick, ticks: u64, mut released: impl FnMut(V)) {
         let before = self.entries.len();
         self.entries.retain(|entry| {
-            let keep = u64::from(now.since(entry.used)) < ticks;
+            // Never later than `now`, so the distance is right up to the whole wrap.
+            let keep = u64::from(now.0.wrapping_sub(entry.used.0)) < ticks;
             if !keep {
                 released(entry.value);
             }
@@ -216,5 +217,91 @@ impl Servers {
     /// The server of a number.
     pub(super) fn get(&self, number: u32) -> &Server {
         &self.known[number as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn target(n: usize) -> IpAddr {
+        Ipv4Addr::from(0x5D00_0000 + n as u32).into()
+    }
+
+    #[test]
+    fn memory_grows_in_steps_up_to_the_kernels_limit() {
+        let mut targets = Targets::new(Tick(u32::MAX), 1);
+        let start = Tick(u32::MAX).plus(1);
+        let mut steps = Vec::new();
+        for n in 0..LIMIT {
+            assert!(targets.find(target(n), start).is_none());
+            assert!(targets.insert(target(n), start, n, |_| ()));
+            steps.push(targets.chains.len());
+        }
+        steps.dedup();
+        assert_eq!(steps, [64, 256, 1024, 4096, 16384]);
+        assert!((0..LIMIT).all(|n| targets.find(target(n), start).is_some_and(|at| *targets.value(at) == n)));
+
+        // Full: nothing more until entries are idle for six minutes, and then those go.
+        assert!(!targets.insert(target(LIMIT), start.plus(IDLE - 1), 0, |_| ()));
+        assert!(targets.find(target(3), start.plus(IDLE - 1)).is_some());
+        let mut gone = 0;
+        let later = start.plus(IDLE + PERIOD);
+        assert!(targets.insert(target(LIMIT), later, 0, |_| gone += 1));
+        assert_eq!((gone, targets.entries.len()), (LIMIT - 1, 2));
+        assert!(targets.find(target(3), later).is_some() && targets.find(target(4), later).is_none());
+    }
+
+    #[test]
+    fn full_memory_is_looked_through_once_a_minute_at_most() {
+        let start = Tick(5);
+        let mut targets = Targets::new(start, 1);
+        (0..LIMIT).for_each(|n| assert!(targets.insert(target(n), start, n, |_| ())));
+        let full = start.plus(IDLE - 10);
+        assert!(!targets.insert(target(LIMIT), full, 0, |_| ()));
+        assert!(!targets.insert(target(LIMIT), full.plus(PERIOD - 1), 0, |_| ()));
+        assert!(targets.insert(target(LIMIT), full.plus(PERIOD), 0, |_| ()));
+    }
+
+    #[test]
+    fn full_scans_come_every_thirtieth_tick_of_the_wheel() {
+        // Made at tick 0: the timer comes at 6144, 12288, ..; the full scans at 184320, 368640, ..
+        let mut targets = Targets::new(Tick(0), 1);
+        let mut gone_at = |used: u32, at: u32| {
+            targets.insert(target(1), Tick(used), (), |()| ());
+            let mut gone = false;
+            targets.scan(Tick(at), 120, |()| gone = true);
+            targets.clear();
+            gone
+        };
+        assert!(!gone_at(0, 184_319));
+        assert!(gone_at(0, 184_320));
+        assert!(!gone_at(368_640 - 11_999, 368_640 + 50), "not idle enough at the moment of the scan");
+        assert!(gone_at(552_960 - 12_000, 552_960 + 50));
+        assert!(gone_at(552_960, u32::MAX - 10), "after a long time without picks");
+    }
+
+    #[test]
+    fn numbers_of_servers_outlive_their_deletion() {
+        let member = |n: u16| Member {
+            id: DestId(u32::from(n)),
+            address: target(usize::from(n)),
+            port: n,
+            weight: 1,
+            last_weight: 1,
+            upper: 0,
+            lower: 0,
+        };
+        let mut servers = Servers::default();
+        assert!(servers.update(&[member(1), member(2)]));
+        let two = servers.number(1);
+        assert!(servers.update(&[member(1)]));
+        assert!(servers.get(two).member.is_none());
+        assert!(servers.update(&[member(2), member(3), member(1)]));
+        assert_eq!((servers.number(0), servers.get(two).member), (two, Some(0)));
+        // Too many that are gone: the numbers start anew.
+        assert!((0..1022).all(|n| servers.update(&[member(n + 10)])));
+        assert!(!(0..10).all(|n| servers.update(&[member(n + 2000)])));
     }
 }

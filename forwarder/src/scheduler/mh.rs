@@ -133,3 +133,40 @@ impl Scheduler for Maglev {
         (0..SLOTS).find_map(|step| serving(service, loads, slot((step + first) % SLOTS) as usize))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::DestId;
+
+    fn table(weights: &[u32]) -> Vec<usize> {
+        let member = |(n, &weight): (usize, &u32)| Member {
+            id: DestId(n as u32),
+            address: std::net::Ipv4Addr::from(0xC0A8_0102 + n as u32).into(),
+            port: 80,
+            weight,
+            last_weight: weight,
+            upper: 0,
+            lower: 0,
+        };
+        let members: Vec<Member> = weights.iter().enumerate().map(member).collect();
+        let table = prepare(&members, Flags::default(), Family::V4).expect("a table");
+        (0..weights.len()).map(|n| table.iter().filter(|&&slot| usize::from(slot) == n).count()).collect()
+    }
+
+    #[test]
+    fn shares_of_more_than_six_bits_are_cut() {
+        // 63 to 1 stays; 64 to 1 is cut to 32 to 1 (at least one each); 1000 to 100 (10 to 1) is not large.
+        let slots = |share: usize, round: usize| (share * 4093 / round)..=(share * 4093 / round + share);
+        assert!(slots(63, 64).contains(&table(&[63, 1])[0]));
+        assert!(slots(32, 33).contains(&table(&[64, 1])[0]));
+        assert!(slots(10, 11).contains(&table(&[1000, 100])[0]));
+    }
+
+    #[test]
+    fn more_servers_than_slots_leave_the_newest_without() {
+        let slots = table(&[1; 4095]);
+        assert_eq!((slots[0], slots[1], slots[2]), (0, 0, 1));
+        assert!(slots[2..].iter().all(|&count| count == 1));
+    }
+}

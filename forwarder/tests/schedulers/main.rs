@@ -3,3 +3,6 @@
 mod corpus;
 mod director;
 mod ipvsadm;
+mod model;
+mod properties;
+mod rig;
