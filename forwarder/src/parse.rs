@@ -61,39 +61,6 @@ pub enum Malformed {
     FragmentTooLong,
 }
 
-impl Malformed {
-    /// All of them, in the order of their numbers (`reason as usize`).
-    pub const ALL: [Self; 10] = [
-        Self::ShortFrame,
-        Self::ShortHeader,
-        Self::BadVersion,
-        Self::BadHeaderLength,
-        Self::BadTotalLength,
-        Self::BadHeaderChecksum,
-        Self::BadOptions,
-        Self::SourceRouted,
-        Self::ShortTransport,
-        Self::FragmentTooLong,
-    ];
-
-    /// The name under which such drops are counted.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ShortFrame => "short-frame",
-            Self::ShortHeader => "short-ip-header",
-            Self::BadVersion => "bad-ip-version",
-            Self::BadHeaderLength => "bad-ip-header-length",
-            Self::BadTotalLength => "bad-ip-total-length",
-            Self::BadHeaderChecksum => "bad-ip-checksum",
-            Self::BadOptions => "bad-ip-options",
-            Self::SourceRouted => "source-routed",
-            Self::ShortTransport => "short-transport-header",
-            Self::FragmentTooLong => "fragment-too-long",
-        }
-    }
-}
-
 /// What [`parse`] found. Offsets count from the frame's first byte; all numbers are 0 that the kind has no use for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {

@@ -131,7 +131,6 @@ fn every_broken_header_has_a_name() {
     let mut damaged = good.clone();
     damaged[24] ^= 1;
     assert_eq!(parse(&damaged, Checksums::Ipv4Good).kind, Kind::Udp, "the NIC has looked");
-    assert_eq!(Malformed::ALL.map(|reason| reason as usize), std::array::from_fn(|number| number));
 }
 
 #[test]
