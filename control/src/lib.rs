@@ -4,6 +4,7 @@
 //! Every front end makes a [`command::Command`] and gets a [`command::Reply`]; nothing else changes the director.
 
 pub mod command;
+pub mod config;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod recordings;
