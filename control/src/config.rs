@@ -59,7 +59,7 @@ pub struct Config {
     pub neighbours: Vec<FixedNeighbour>,
     /// `[[route]]`.
     pub routes: Vec<FixedRoute>,
-    /// `[settings]`: names and values of the kernel's `/proc/sys/net/ipv4/vs`.
+    /// `[settings]`: names and values of the kernel's `/proc/sys/net/ipv4/vs`, as `state::Settings` takes them.
     pub settings: Vec<(String, String)>,
 }
 

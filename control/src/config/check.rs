@@ -3,7 +3,9 @@
 use super::mistake::did_you_mean;
 use super::values::{address, destination, device, interface, mac, network, socket};
 use super::{Config, Device, Log, Mistake, Port, raw};
+use crate::command;
 use crate::kernel::{FixedNeighbour, FixedRoute, Network};
+use crate::state::Settings;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -57,13 +59,11 @@ impl Check<'_> {
             socket: file.control.socket.and_then(|path| self.socket(path)),
             log: Log { level: file.log.level, format: file.log.format },
             capacity: file.connections.capacity.and_then(|n| self.number("the capacity", n, 1..(1 << 30) + 1)),
-            settings: file
-                .settings
-                .into_iter()
-                .map(|(name, value)| (name.into_inner(), value.into_inner().0))
-                .collect(),
             ..Config::default()
         };
+        for (name, value) in file.settings {
+            config.settings.extend(self.setting(&name, &value));
+        }
         for neighbour in file.neighbour {
             config.neighbours.extend(self.neighbour(neighbour, &config.ports));
         }
@@ -85,6 +85,22 @@ impl Check<'_> {
 
     fn socket(&mut self, path: Spanned<String>) -> Option<PathBuf> {
         self.take(path.span(), socket(path.get_ref()))
+    }
+
+    fn setting(&mut self, name: &Spanned<String>, value: &Spanned<raw::Setting>) -> Option<(String, String)> {
+        let (word, text) = (name.get_ref(), &value.get_ref().0);
+        let mut settings = Settings::default();
+        match settings.set(word, text) {
+            Ok(()) => return Some((word.clone(), text.clone())),
+            Err(error @ command::Error::NoSuchSetting { .. }) => {
+                let known = settings.list();
+                let guess = did_you_mean(word, known.iter().map(|setting| setting.name.as_str()));
+                let guess = guess.map(|guess| format!(" (did you mean '{guess}'?)")).unwrap_or_default();
+                self.wrong(name.span(), format!("{error}{guess}"));
+            }
+            Err(error) => self.wrong(value.span(), error.to_string()),
+        }
+        None
     }
 
     fn port(&mut self, port: raw::Port, others: &[Port]) -> Port {

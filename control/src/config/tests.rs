@@ -251,6 +251,17 @@ fn a_default_name_that_is_taken_is_a_mistake() {
 }
 
 #[test]
+fn settings_are_those_of_the_kernel() {
+    let text = "[settings]\nexpire_nodest_con = 1\nsecure_tcp = 4\nsync_threshold = 3\n";
+    let expected = [
+        "line 2, column 1: there is no setting 'expire_nodest_con' (did you mean 'expire_nodest_conn'?)",
+        "line 3, column 14: '4' is no value for secure_tcp (0 to 3)",
+        "line 4, column 18: '3' is no value for sync_threshold (2 numbers from 0 to 2147483647)",
+    ];
+    assert_eq!(mistakes(text), expected);
+}
+
+#[test]
 fn neighbours_and_gateways_are_hosts() {
     let text = "[[port]]\ndevice = 0\nkernel = false\n[[neighbour]]\nport = 0\naddress = \"224.0.0.1\"\n\
                 mac = \"0:0:0:0:0:0\"\n[[route]]\nto = \"10.1.2.3\"\nvia = \"0.0.0.0\"\n";
