@@ -1,1 +1,274 @@
-fn main() {}
+//! `rvsd`: the director's daemon. Wiring only: it starts DPDK, opens the ports, starts a worker on an lcore, and joins
+//! them with the control side; everything decided is decided in `forwarder` and `control`.
+
+mod clock;
+mod kernel_link;
+mod lcore;
+mod log;
+mod options;
+mod ports;
+mod workers;
+
+use anyhow::{Context, Result};
+use clock::Clock;
+use control::command::{Command, Error, Reply};
+use control::director::Director;
+use control::kernel::{self, Fixed, FixedPort, Mirror};
+use control::publish::Builder;
+use control::server::{Executor, Server};
+use crossbeam_queue::ArrayQueue;
+use dpdk_ffi::eal::{Eal, EalHandle};
+use dpdk_ffi::memory::TableMemory;
+use dpdk_ffi::mempool::{Mempool, MempoolConfig};
+use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
+use forwarder::pipeline::{Pipeline, templates_for};
+use forwarder::publication::Publisher;
+use forwarder::stats::WorkerStats;
+use kernel_link::{Link, Rings};
+use lcore::Shared;
+use options::Options;
+use ports::DirectorPort;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use workers::Lcores;
+
+const CONNECTIONS: usize = 1_000_000;
+const DESTINATIONS: usize = 65_536;
+const MBUFS: u32 = 16_383;
+const MBUF_SIZE: u16 = 2_048;
+/// How often the director's clock moves: rates, forgotten servers, neighbours to keep fresh.
+const TICK: Duration = Duration::from_millis(500);
+
+fn main() -> ExitCode {
+    let (eal_arguments, options) = match options::split(std::env::args().skip(1).collect()) {
+        Ok(split) => split,
+        Err(error) => error.exit(),
+    };
+    match run(&eal_arguments, &options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, with what mends it.
+            eprintln!("rvsd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(eal_arguments: &[String], options: &Options) -> Result<()> {
+    log::start(options.log_level.as_deref().unwrap_or("info"), options.log_format.unwrap_or_default())?;
+    let signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
+        .context("cannot watch for signals")?;
+    let server = Server::bind(options.socket.as_deref())?;
+    let eal = Eal::init(eal_arguments, log::dpdk)?;
+    // Control threads run anywhere; only the lcores stay where they are.
+    eal.unpin();
+    let pool = Mempool::new(
+        &eal,
+        "rvs_frames",
+        &MempoolConfig {
+            count: options.mbufs.unwrap_or(MBUFS),
+            data_room: options.mbuf_size.unwrap_or(MBUF_SIZE),
+            ..MempoolConfig::default()
+        },
+    )?;
+    let result = direct(&eal, &pool, options, server, signals);
+    let leaked = pool.in_use();
+    if leaked != 0 {
+        tracing::error!(leaked, "frames were not released");
+    }
+    drop(pool);
+    if let Err(error) = eal.cleanup() {
+        tracing::warn!("{error}");
+    }
+    result
+}
+
+/// From open ports to the last signal. When it returns, nothing of DPDK is held any more.
+fn direct(
+    eal: &EalHandle,
+    pool: &Mempool,
+    options: &Options,
+    server: Server,
+    mut signals: signal_hook::iterator::Signals,
+) -> Result<()> {
+    let mut ports = ports::open(eal, &options.ports, pool)?;
+    let clock = Clock::start(eal);
+    let stats = Arc::new(WorkerStats::new(options.destinations.unwrap_or(DESTINATIONS)));
+    let (mirror, director) = mirror_and_director(&ports, clock, &stats)?;
+    let rings = Rings::new(&ports.iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
+
+    // The worker.
+    let shared = director.lock().unwrap_or_else(PoisonError::into_inner).workers().shared[0].clone();
+    let worker = {
+        let connections = options.connections.unwrap_or(CONNECTIONS);
+        let pipeline = pipeline(connections, &stats, clock)?;
+        let subscription = director.lock().unwrap_or_else(PoisonError::into_inner).subscribe();
+        let (queues, link, pool) = (ports::queues(&mut ports)?, Link(rings.clone()), pool.clone());
+        lcore::Worker::new(subscription, pipeline, queues, link.clone(), link, pool, clock.now())
+    };
+    let idle = options.idle.unwrap_or_default();
+    let task = launch(eal, worker, clock, idle, shared.clone())?;
+
+    // What carries frames between the worker and the kernel.
+    let carrier = {
+        let (eal, rings, asker) = (eal.clone(), rings.clone(), mirror.asker());
+        let interfaces = ports::interfaces(&mut ports)?;
+        spawn("rvs-carry", move || kernel_link::carry(&eal, &rings, interfaces, Some(&asker)))?
+    };
+
+    // Time, and the control socket.
+    let stop = Arc::new(AtomicBool::new(false));
+    let ticker = {
+        let (stop, director, asker) = (stop.clone(), director.clone(), mirror.asker());
+        spawn("rvs-tick", move || {
+            while !stop.load(Relaxed) {
+                let mut director = director.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(error) = director.tick() {
+                    tracing::warn!("{error}");
+                }
+                let servers = director.servers();
+                drop(director);
+                asker.keep_fresh(servers);
+                std::thread::sleep(TICK);
+            }
+        })?
+    };
+    let serving = server.start(Front(director.clone()))?;
+    tracing::info!(socket = %serving.path().display(), "ready");
+
+    let signal = signals.forever().next();
+    tracing::info!(signal, "stopping");
+    serving.stop();
+    stop.store(true, Relaxed);
+    shared.stop.store(true, Relaxed);
+    rings.stop();
+    task.join();
+    for thread in [carrier, ticker] {
+        if thread.join().is_err() {
+            tracing::error!("a thread has panicked");
+        }
+    }
+    drop(mirror);
+    drop((director, ports));
+    Ok(())
+}
+
+/// The director, as its threads share it.
+type SharedDirector = Arc<Mutex<Director<Lcores>>>;
+
+/// The mirror of the kernel's routes, and the director that follows it.
+fn mirror_and_director(
+    ports: &[DirectorPort],
+    clock: Clock,
+    stats: &Arc<WorkerStats>,
+) -> Result<(Mirror, SharedDirector)> {
+    let mut config = kernel::Config { ports: ports.len() as u16, fixed: Fixed::default(), ..kernel::Config::default() };
+    for (number, port) in ports.iter().enumerate() {
+        match &port.kernel {
+            Some((_, name)) => config.interfaces.push((number as u16, name.clone())),
+            None => config.fixed.ports.push(FixedPort {
+                port: number as u16,
+                mac: port.info.mac,
+                mtu: port.info.mtu,
+                addresses: Vec::new(),
+            }),
+        }
+    }
+    // The mirror calls back only after it has answered, and the director is made from that answer.
+    let slot: Arc<Mutex<Option<SharedDirector>>> = Arc::default();
+    let callback = slot.clone();
+    let mut guard = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mirror, first) = Mirror::start(config, move |update| {
+        let director = callback.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(director) = director
+            && let Err(error) =
+                director.lock().unwrap_or_else(PoisonError::into_inner).route(update.routes, update.ports)
+        {
+            tracing::warn!("{error}");
+        }
+    })?;
+    let builder = Builder::new(first.routes, first.ports);
+    let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
+    let shared =
+        Arc::new(Shared { stop: AtomicBool::new(false), questions: ArrayQueue::new(4), snapshot: publisher.reader() });
+    let lcores = Lcores { clock, shared: vec![shared] };
+    let director = Arc::new(Mutex::new(Director::new(builder, publisher, vec![stats.clone()], lcores)));
+    *guard = Some(director.clone());
+    drop(guard);
+    Ok((mirror, director))
+}
+
+/// A worker's tables, on huge pages if there are any.
+fn pipeline(
+    connections: usize,
+    stats: &Arc<WorkerStats>,
+    clock: Clock,
+) -> Result<Pipeline<TableMemory<forwarder::pipeline::ConnSlot>>> {
+    let memory = TableMemory::new(slots_for(connections), Slot::default(), None)?;
+    tracing::info!(connections, memory = %memory.kind(), "flow table");
+    let now = clock.now();
+    let conns = FlowTable::new(memory, now)?;
+    let templates = vec![Slot::default(); slots_for(templates_for(connections))];
+    let templates = FlowTable::new(templates, now)?;
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let seed = u128::from_ne_bytes(seed);
+    Ok(Pipeline::new(conns, templates, stats.clone(), Secret::new([seed as u64, (seed >> 64) as u64])))
+}
+
+/// What runs the worker.
+enum Task {
+    Lcore(dpdk_ffi::lcore::LcoreTask<()>),
+    Thread(std::thread::JoinHandle<()>),
+}
+
+impl Task {
+    fn join(self) {
+        match self {
+            Self::Lcore(task) => task.join(),
+            Self::Thread(thread) => {
+                if thread.join().is_err() {
+                    tracing::error!("the worker has panicked");
+                }
+            }
+        }
+    }
+}
+
+/// Starts the worker on the first lcore that is not the main one, or, with a single lcore, on a thread of its own.
+fn launch(
+    eal: &EalHandle,
+    worker: lcore::Worker,
+    clock: Clock,
+    idle: lcore::Idle,
+    shared: Arc<Shared>,
+) -> Result<Task> {
+    match eal.lcores().iter().find(|lcore| !lcore.main) {
+        Some(lcore) => {
+            tracing::info!(lcore = lcore.id, "worker");
+            Ok(Task::Lcore(eal.launch(lcore.id, move || lcore::run(worker, clock, idle, &shared))?))
+        }
+        None => {
+            let eal = eal.clone();
+            Ok(Task::Thread(spawn("rvs-worker", move || {
+                let _registered = eal.register_thread().inspect_err(|error| tracing::warn!("{error}"));
+                lcore::run(worker, clock, idle, &shared);
+            })?))
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("cannot start thread {name}"))
+}
+
+/// What the control socket's clients reach.
+struct Front(SharedDirector);
+
+impl Executor for Front {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).execute(command)
+    }
+}

@@ -5,7 +5,10 @@
 
 pub mod command;
 pub mod config;
+pub mod director;
 pub mod ipvsadm;
 pub mod kernel;
+pub mod publish;
 pub mod recordings;
+pub mod server;
 pub mod state;

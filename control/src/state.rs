@@ -8,7 +8,7 @@ mod estimator;
 mod list;
 mod observed;
 mod settings;
-mod table;
+pub mod table;
 
 #[cfg(test)]
 mod tests;

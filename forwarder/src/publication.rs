@@ -48,6 +48,13 @@ impl Publisher {
         self.current.load_full()
     }
 
+    /// A way to the published snapshot for a thread that asks rarely.
+    #[must_use]
+    pub fn reader(&self) -> Box<dyn Fn() -> Arc<Snapshot> + Send + Sync> {
+        let current = self.current.clone();
+        Box::new(move || current.load_full())
+    }
+
     /// Publishes `next`, whose version must be one more than the current one, and waits until every worker uses it.
     /// `pause` is called between looks and answers false when the wait has been too long.
     ///

@@ -216,6 +216,20 @@ impl Protocol {
 }
 
 impl Destination {
+    /// What a slot without a destination holds.
+    pub const NONE: Self = Self {
+        generation: 0,
+        available: false,
+        weight: 0,
+        upper: 0,
+        lower: 0,
+        method: Method::Dr,
+        address: Ipv4Addr::UNSPECIFIED,
+        port: 0,
+        service: ServiceId(0),
+        next_hop: crate::route::NextHop::Unreachable,
+    };
+
     /// The port that a packet to `port` gets, host byte order.
     #[must_use]
     pub fn port_for(&self, port: u16) -> u16 {

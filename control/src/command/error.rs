@@ -82,6 +82,12 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The change was made, but a worker goes on without it.
+    #[error("worker {worker} did not take the change in time; see `show worker`")]
+    Stalled {
+        /// Its number.
+        worker: usize,
+    },
     /// The director cannot be asked, or its answer broke off.
     #[error("{why}")]
     Unreachable {

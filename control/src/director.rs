@@ -1,0 +1,212 @@
+//! The director as a whole: the desired state, the snapshot made from it, and the workers that run by it.
+//!
+//! Every command of every front end comes to [`Director::execute`]; a command that changes the data path is answered
+//! when every worker has taken the new snapshot.
+
+use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, Reply};
+use crate::publish::Builder;
+use crate::state::{Limits, Live, Observed, State};
+use forwarder::clock::{TICKS_PER_SECOND, Tick};
+use forwarder::pipeline::ConnView;
+use forwarder::publication::{Publisher, Stalled, Subscription};
+use forwarder::route::{NextHop, Port, Routes};
+use forwarder::service::{DestId, Snapshot};
+use forwarder::stats::WorkerStats;
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// The running workers, as the director needs them.
+pub trait Workers {
+    /// The moment.
+    fn now(&self) -> Tick;
+    /// Called again and again while the director waits for workers to take a snapshot, with the number of looks so far;
+    /// false ends the wait.
+    fn wait(&mut self, looks: u32) -> bool;
+    /// A page of the connections of all workers; see [`Observed::connections`].
+    fn connections(&mut self, cursor: u64) -> ConnectionPage;
+    /// The MTU of a network interface, if there is one of this name.
+    fn interface_mtu(&self, name: &str) -> Option<u32>;
+}
+
+/// The director.
+pub struct Director<W> {
+    state: State,
+    builder: Builder,
+    publisher: Publisher,
+    stats: Vec<Arc<WorkerStats>>,
+    workers: W,
+}
+
+impl<W: Workers> Director<W> {
+    /// A director without services. `stats` are the workers' counters, and `publisher` is what they subscribe to; its
+    /// first snapshot must be `builder`'s.
+    pub fn new(builder: Builder, publisher: Publisher, stats: Vec<Arc<WorkerStats>>, workers: W) -> Self {
+        let slots = stats.iter().map(|stats| stats.destinations.len()).min().unwrap_or_default();
+        let limits = Limits { destinations: slots as u32, ..Limits::default() };
+        let state = State::new(limits, workers.now());
+        Self { state, builder, publisher, stats, workers }
+    }
+
+    /// Does a command. One that is refused changed nothing.
+    ///
+    /// # Errors
+    /// Why it was refused; or [`Error::Stalled`] when a worker did not take the change in time (it was made all the same).
+    pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        let snapshot = self.publisher.current();
+        let Self { state, stats, workers, .. } = self;
+        let observed = View { stats, workers: RefCell::new(workers), snapshot: &snapshot };
+        let reply = state.execute(command, &observed);
+        self.publish_changes()?;
+        reply
+    }
+
+    /// Lets time pass; to be called about once a second.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`].
+    pub fn tick(&mut self) -> Result<(), Error> {
+        let snapshot = self.publisher.current();
+        let Self { state, stats, workers, .. } = self;
+        state.advance(&View { stats, workers: RefCell::new(workers), snapshot: &snapshot });
+        self.publish_changes()
+    }
+
+    /// Takes over new routes and ports.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`].
+    pub fn route(&mut self, routes: Routes, ports: Vec<Port>) -> Result<(), Error> {
+        let next = self.builder.route(routes, ports);
+        self.publish(next)
+    }
+
+    /// What is wanted.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The workers.
+    pub fn workers(&mut self) -> &mut W {
+        &mut self.workers
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.publisher.current()
+    }
+
+    /// The addresses of all real servers that may get packets.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Ipv4Addr> {
+        let destinations = self.builder.snapshot().destinations.iter().flat_map(|chunk| chunk.iter());
+        let mut servers: Vec<_> =
+            destinations.filter(|destination| destination.available).map(|destination| destination.address).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        servers
+    }
+
+    /// A worker's end of what is published.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.publisher.subscribe()
+    }
+
+    fn publish_changes(&mut self) -> Result<(), Error> {
+        let changes = self.state.take_changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let next = self.builder.apply(&self.state, &changes);
+        self.publish(next)
+    }
+
+    fn publish(&mut self, next: Snapshot) -> Result<(), Error> {
+        let Self { publisher, workers, .. } = self;
+        let mut looks = 0;
+        let wait = || {
+            looks += 1;
+            workers.wait(looks)
+        };
+        publisher.publish(next, wait).map_err(|Stalled { worker }| Error::Stalled { worker })
+    }
+}
+
+/// What the state sees of the workers.
+struct View<'a, W> {
+    stats: &'a [Arc<WorkerStats>],
+    workers: RefCell<&'a mut W>,
+    snapshot: &'a Snapshot,
+}
+
+impl<W: Workers> Observed for View<'_, W> {
+    fn now(&self) -> Tick {
+        self.workers.borrow().now()
+    }
+
+    fn counters(&self, id: DestId) -> Counters {
+        let each = self.stats.iter().map(|stats| {
+            let counters = &stats.destinations[id.0 as usize];
+            Counters {
+                connections: counters.connections.get(),
+                in_packets: counters.in_packets.get(),
+                out_packets: counters.out_packets.get(),
+                in_bytes: counters.in_bytes.get(),
+                out_bytes: counters.out_bytes.get(),
+            }
+        });
+        each.fold(Counters::default(), Counters::plus)
+    }
+
+    fn live(&self, id: DestId) -> Live {
+        self.stats.iter().fold(Live::default(), |sum, stats| {
+            let counters = &stats.destinations[id.0 as usize];
+            Live {
+                active: sum.active.wrapping_add(counters.active.get()),
+                inactive: sum.inactive.wrapping_add(counters.inactive.get()),
+                persistent: sum.persistent.wrapping_add(counters.persistent.get()),
+            }
+        })
+    }
+
+    fn connections(&self, cursor: u64) -> ConnectionPage {
+        self.workers.borrow_mut().connections(cursor)
+    }
+
+    fn interface_mtu(&self, name: &str) -> Option<u32> {
+        self.workers.borrow().interface_mtu(name)
+    }
+
+    fn is_own(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.snapshot.routes.lookup(address) == NextHop::Local,
+            IpAddr::V6(_) => false,
+        }
+    }
+}
+
+/// A connection of the data path as it is listed.
+#[must_use]
+pub fn connection(view: &ConnView) -> ConnectionView {
+    ConnectionView {
+        protocol: match view.protocol {
+            6 => "TCP",
+            17 => "UDP",
+            132 => "SCTP",
+            _ => "IP",
+        }
+        .to_owned(),
+        expires: view.expires / TICKS_PER_SECOND,
+        state: view.state.to_owned(),
+        client: IpAddr::V4(*view.client.ip()),
+        client_port: view.client.port(),
+        target: IpAddr::V4(*view.target.ip()),
+        target_port: view.target.port(),
+        server: IpAddr::V4(*view.server.ip()),
+        server_port: view.server.port(),
+        engine: None,
+    }
+}

@@ -1,0 +1,247 @@
+//! From the desired state to the snapshot that workers read: what changed is built anew, the rest is shared with the
+//! version before.
+
+use crate::command::{Netmask, ServiceName};
+use crate::state::{Changes, State, table};
+use forwarder::marks::{MarkRule, MarkRules};
+use forwarder::route::{AddressSet, NextHop, Port, Routes};
+use forwarder::scheduler::{Flags, Kind};
+use forwarder::service::{
+    CHUNK, DestId, Destination, Family, Member, Method, Persistence, Service, ServiceId, ServiceKey, Snapshot, Tunnel,
+};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// Builds one snapshot after the other.
+#[derive(Debug, Default)]
+pub struct Builder {
+    snapshot: Snapshot,
+    /// How often destinations of a service were added, edited or deleted, by service slot and generation.
+    edits: HashMap<(ServiceId, u32), u32>,
+    /// Addresses in `snapshot.nat_servers`.
+    nat: HashMap<Ipv4Addr, u32>,
+    /// The NAT address that a slot counts in `nat` for.
+    nat_of: HashMap<DestId, Ipv4Addr>,
+}
+
+impl Builder {
+    /// A builder whose first snapshot has no service, and these routes and ports.
+    #[must_use]
+    pub fn new(routes: Routes, ports: Vec<Port>) -> Self {
+        Self { snapshot: Snapshot { routes, ports, ..Snapshot::default() }, ..Self::default() }
+    }
+
+    /// The snapshot as it stands.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Takes over what commands changed. Answers the next snapshot.
+    pub fn apply(&mut self, state: &State, changes: &Changes) -> Snapshot {
+        for &id in &changes.destinations {
+            self.destination(state, id);
+        }
+        let mut touched = changes.services.clone();
+        for &id in &changes.destinations {
+            if let Some(destination) = state.table().destination(id)
+                && let Some(service) = state.table().service(destination.service)
+                && service.spec.service == destination.service_name
+            {
+                *self.edits.entry((service.id, service.generation)).or_default() += 1;
+                touched.insert(service.id);
+            }
+        }
+        for &id in &touched {
+            self.service(state, id);
+        }
+        if changes.settings {
+            self.snapshot.settings = state.settings().for_forwarder();
+        }
+        if changes.timeouts {
+            let timeouts = state.timeouts();
+            self.snapshot.timeouts.set(timeouts.tcp, timeouts.tcp_fin, timeouts.udp);
+        }
+        self.next(touched.into_iter().collect())
+    }
+
+    /// Takes over new routes and ports. Answers the next snapshot.
+    pub fn route(&mut self, routes: Routes, ports: Vec<Port>) -> Snapshot {
+        let moved = routes.version != self.snapshot.routes.version;
+        self.snapshot.routes = routes;
+        self.snapshot.ports = ports;
+        if moved {
+            let routes = &self.snapshot.routes;
+            for chunk in &mut self.snapshot.destinations {
+                let stale = |destination: &Destination| destination.next_hop != next_hop(routes, destination);
+                if chunk.iter().any(stale) {
+                    for destination in Arc::make_mut(chunk) {
+                        destination.next_hop = next_hop(routes, destination);
+                    }
+                }
+            }
+            self.derive();
+        }
+        self.next(Vec::new())
+    }
+
+    /// Takes over new marking rules, the first being the one that wins. Answers the next snapshot.
+    pub fn mark(&mut self, rules: &[MarkRule]) -> Snapshot {
+        self.snapshot.marks = MarkRules::new(rules);
+        self.next(Vec::new())
+    }
+
+    fn next(&mut self, changed: Vec<ServiceId>) -> Snapshot {
+        self.snapshot.version += 1;
+        self.snapshot.changed = changed;
+        self.snapshot.clone()
+    }
+
+    fn destination(&mut self, state: &State, id: DestId) {
+        let index = id.0 as usize;
+        while self.snapshot.destinations.len() <= index / CHUNK {
+            self.snapshot.destinations.push(Arc::new([const { Destination::NONE }; CHUNK]));
+        }
+        let new = state.table().destination(id).and_then(|wanted| self.built(wanted)).unwrap_or(Destination::NONE);
+        self.count_nat(id, &new);
+        let method = new.method;
+        let local = new.next_hop == NextHop::Local;
+        let old = &mut Arc::make_mut(&mut self.snapshot.destinations[index / CHUNK])[index % CHUNK];
+        let derived = old.method != method || (old.next_hop == NextHop::Local) != local;
+        *old = new;
+        if derived {
+            self.derive();
+        }
+    }
+
+    fn built(&self, wanted: &table::Destination) -> Option<Destination> {
+        // IPv6 destinations are configuration only, until IPv6 is forwarded.
+        let IpAddr::V4(address) = wanted.spec.address else { return None };
+        let mut built = Destination {
+            generation: wanted.generation,
+            available: wanted.available,
+            weight: wanted.spec.weight,
+            upper: wanted.spec.upper,
+            lower: wanted.spec.lower,
+            method: wanted.spec.method,
+            address,
+            port: wanted.spec.port,
+            service: wanted.service,
+            next_hop: NextHop::Unreachable,
+        };
+        built.next_hop = next_hop(&self.snapshot.routes, &built);
+        Some(built)
+    }
+
+    /// Keeps the set of addresses whose packets may be replies: those of NAT destinations, deleted ones included.
+    fn count_nat(&mut self, id: DestId, new: &Destination) {
+        let address = (new.method == Method::Nat && !new.address.is_unspecified()).then_some(new.address);
+        let old = self.nat_of.get(&id).copied();
+        if old == address {
+            return;
+        }
+        let before = self.nat.len();
+        if let Some(old) = old {
+            self.nat_of.remove(&id);
+            if let Some(count) = self.nat.get_mut(&old) {
+                *count -= 1;
+                if *count == 0 {
+                    self.nat.remove(&old);
+                }
+            }
+        }
+        if let Some(address) = address {
+            self.nat_of.insert(id, address);
+            *self.nat.entry(address).or_default() += 1;
+        }
+        // An address too many costs a wasted look now and then, one too few a reply: the set may be late to shrink.
+        let missing = address.is_some_and(|address| !self.snapshot.nat_servers.may_contain(address));
+        if missing || self.nat.len() * 2 < before || self.nat.is_empty() {
+            self.snapshot.nat_servers = AddressSet::new(self.nat.keys().copied());
+        }
+    }
+
+    /// What is known about all destinations together.
+    fn derive(&mut self) {
+        let mut ports = Vec::new();
+        let mut local = false;
+        for destination in self.snapshot.destinations.iter().flat_map(|chunk| chunk.iter()) {
+            local |= destination.next_hop == NextHop::Local && !destination.address.is_unspecified();
+            if let Method::Tun(Tunnel::Gue(port, _)) = destination.method
+                && !ports.contains(&port)
+            {
+                ports.push(port);
+            }
+        }
+        self.snapshot.gue_ports = ports;
+        self.snapshot.local_servers = local;
+    }
+
+    fn service(&mut self, state: &State, id: ServiceId) {
+        let index = id.0 as usize;
+        if self.snapshot.services.len() <= index {
+            self.snapshot.services.resize(index + 1, None);
+        }
+        if let Some(old) = self.snapshot.services[index].take() {
+            self.snapshot.index.remove(old.key);
+            if state.table().service(id).is_none_or(|new| new.generation != old.generation) {
+                self.edits.remove(&(id, old.generation));
+            }
+        }
+        let Some(wanted) = state.table().service(id) else { return };
+        let Some(scheduler) = Kind::by_name(&wanted.spec.scheduler) else { return };
+        let key = key(wanted.spec.service);
+        let flags =
+            Flags { fallback: wanted.spec.flags.flag1, port: wanted.spec.flags.flag2, flag3: wanted.spec.flags.flag3 };
+        let members: Vec<Member> =
+            wanted.members.iter().filter_map(|&id| state.table().destination(id)).map(member).collect();
+        let table = (scheduler.definition().prepare)(&members, flags, wanted.spec.service.family());
+        self.snapshot.services[index] = Some(Arc::new(Service {
+            id,
+            generation: wanted.generation,
+            key,
+            scheduler,
+            flags,
+            persistence: wanted.spec.persistence.map(|timeout| persistence(timeout, wanted)),
+            one_packet: wanted.spec.one_packet,
+            timeouts: None,
+            members,
+            edits: self.edits.get(&(id, wanted.generation)).copied().unwrap_or_default(),
+            table,
+        }));
+        self.snapshot.index.insert(key, id);
+    }
+}
+
+fn next_hop(routes: &Routes, destination: &Destination) -> NextHop {
+    if destination.address.is_unspecified() { NextHop::Unreachable } else { routes.lookup(destination.address) }
+}
+
+fn key(name: ServiceName) -> ServiceKey {
+    match name {
+        ServiceName::Address { protocol, address, port } => ServiceKey::Address(protocol, address, port),
+        ServiceName::Mark { mark, ipv6 } => ServiceKey::Mark(mark, if ipv6 { Family::V6 } else { Family::V4 }),
+    }
+}
+
+fn member(destination: &table::Destination) -> Member {
+    Member {
+        id: destination.id,
+        address: destination.spec.address,
+        port: destination.spec.port,
+        weight: destination.spec.weight,
+        last_weight: destination.last_weight,
+        upper: destination.spec.upper,
+        lower: destination.spec.lower,
+    }
+}
+
+fn persistence(timeout: u32, wanted: &table::Service) -> Persistence {
+    let (mask, prefix) = match wanted.spec.netmask {
+        Some(Netmask::Mask(mask)) => (u32::from(mask), 128),
+        Some(Netmask::Prefix(prefix)) => (u32::MAX, prefix),
+        None => (u32::MAX, 128),
+    };
+    Persistence { timeout, mask, prefix, sip: wanted.spec.engine.as_deref() == Some("sip") }
+}

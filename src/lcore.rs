@@ -1,0 +1,76 @@
+//! What runs on a worker's lcore: turns of its loop, and between them questions about its connections.
+
+use crate::clock::Clock;
+use crate::kernel_link::Link;
+use crossbeam_queue::ArrayQueue;
+use dpdk_ffi::memory::TableMemory;
+use dpdk_ffi::mempool::Mempool;
+use dpdk_ffi::queue::{RxQueue, TxQueue};
+use forwarder::pipeline::{ConnSlot, ConnView, Listing};
+use forwarder::service::Snapshot;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+/// A worker on DPDK.
+pub type Worker = forwarder::worker::Worker<RxQueue, TxQueue, Link, Link, Mempool, TableMemory<ConnSlot>>;
+
+/// A question: what lives in the next slots of the tables?
+pub struct Question {
+    /// Where to go on.
+    pub from: Listing,
+    /// Slots to look at.
+    pub limit: usize,
+    /// Empty, with room for as many answers, so that the lcore need not allocate.
+    pub room: Vec<ConnView>,
+    /// Where the answer goes.
+    pub answer: SyncSender<(Vec<ConnView>, Listing)>,
+}
+
+/// What the lcore does while its queues are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Idle {
+    /// Looks again at once: the least delay, and all of one CPU.
+    #[default]
+    Poll,
+    /// Sleeps for some microseconds when the queues stay empty.
+    Pause,
+}
+
+/// Turns without a frame before a pause.
+const PATIENCE: u32 = 1_000;
+/// How long a pause is.
+const PAUSE: Duration = Duration::from_micros(20);
+
+/// What an lcore and those who direct it share.
+pub struct Shared {
+    /// Ends the loop.
+    pub stop: AtomicBool,
+    /// Questions.
+    pub questions: ArrayQueue<Question>,
+    /// The snapshot that answers refer to.
+    pub snapshot: Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>,
+}
+
+/// Turns the loop until it is told to stop.
+pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
+    let mut clock = clock.follow();
+    let mut empty = 0u32;
+    while !shared.stop.load(Relaxed) {
+        let now = clock.now();
+        if worker.turn(now) > 0 {
+            empty = 0;
+        } else {
+            empty = empty.saturating_add(1);
+        }
+        if let Some(Question { from, limit, mut room, answer }) = shared.questions.pop() {
+            let next = worker.pipeline().list(&(shared.snapshot)(), now, from, limit, |view| room.push(view));
+            // Whoever asked may have given up.
+            let _ = answer.try_send((room, next));
+        }
+        if idle == Idle::Pause && empty > PATIENCE {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}

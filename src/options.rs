@@ -1,0 +1,138 @@
+//! rvsd's command line: `rvsd [EAL arguments] -- [options]`. Without `--`, everything is the options', and the EAL's
+//! arguments come from the configuration file.
+
+use crate::lcore::Idle;
+use clap::Parser;
+use std::path::PathBuf;
+
+/// The options behind `--`.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rvsd", version, override_usage = "rvsd [EAL arguments] -- [options]\n       rvsd [options]")]
+/// A Linux Virtual Server director on DPDK
+pub struct Options {
+    /// Configuration file (TOML)
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Control socket [default: $RVS_SOCKET, or /run/rvs/control.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// A port to use, in order: a device name or PCI address, and its kernel interface
+    #[arg(long = "port", value_name = "DEVICE[,kernel=NAME|,kernel=none]")]
+    pub ports: Vec<PortOption>,
+    /// Connections that a worker can keep
+    #[arg(long, value_name = "N")]
+    pub connections: Option<usize>,
+    /// Real servers that can be configured, over all services
+    #[arg(long, value_name = "N")]
+    pub destinations: Option<usize>,
+    /// Frames in the memory pool
+    #[arg(long, value_name = "N")]
+    pub mbufs: Option<u32>,
+    /// Bytes of a frame's buffer
+    #[arg(long, value_name = "BYTES")]
+    pub mbuf_size: Option<u16>,
+    /// What a worker does while its queues are empty
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub idle: Option<Idle>,
+    /// What is logged: error, warn, info, debug or trace, also for parts (`info,dpdk=debug`)
+    #[arg(long, value_name = "FILTER")]
+    pub log_level: Option<String>,
+    /// How it is logged
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `--port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortOption {
+    /// The device's name or PCI address.
+    pub device: String,
+    /// Its kernel interface.
+    pub kernel: KernelInterface,
+}
+
+/// Which kernel interface a port gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KernelInterface {
+    /// `lvsN`, N being the port's number; none for devices that only replay or drop frames.
+    #[default]
+    Default,
+    /// One of this name.
+    Named(String),
+    /// None.
+    None,
+}
+
+impl std::str::FromStr for PortOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let device = parts.next().filter(|device| !device.is_empty()).ok_or("the device's name is missing")?;
+        let mut option = Self { device: device.to_owned(), kernel: KernelInterface::Default };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("kernel", "none")) => option.kernel = KernelInterface::None,
+                Some(("kernel", name)) if !name.is_empty() && name.len() < 16 => {
+                    option.kernel = KernelInterface::Named(name.to_owned());
+                }
+                Some(("kernel", name)) => return Err(format!("'{name}' is no interface name (1 to 15 bytes)")),
+                _ => return Err(format!("'{part}' is not understood: kernel=NAME or kernel=none")),
+            }
+        }
+        Ok(option)
+    }
+}
+
+/// The EAL's arguments and the options, from the process's arguments without its name.
+///
+/// # Errors
+/// What clap says, help and version included.
+pub fn split(arguments: Vec<String>) -> Result<(Vec<String>, Options), clap::Error> {
+    let (eal, own) = match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => (arguments[..at].to_vec(), arguments[at + 1..].to_vec()),
+        None => (Vec::new(), arguments),
+    };
+    let options = Options::try_parse_from(std::iter::once("rvsd".to_owned()).chain(own))?;
+    Ok((eal, options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn eal_arguments_end_at_the_two_dashes() {
+        let (eal, options) = split(words("-l 0-1 --no-huge -- --socket /tmp/s --port net_ring0,kernel=none")).unwrap();
+        assert_eq!(eal, words("-l 0-1 --no-huge"));
+        assert_eq!(options.socket, Some("/tmp/s".into()));
+        let port = PortOption { device: "net_ring0".into(), kernel: KernelInterface::None };
+        assert_eq!(options.ports, [port]);
+        let (eal, options) = split(words("--config f.toml")).unwrap();
+        assert!(eal.is_empty() && options.config == Some("f.toml".into()));
+    }
+
+    #[test]
+    fn a_bad_port_is_refused_with_a_reason() {
+        for (text, reason) in
+            [(",kernel=x", "missing"), ("a,kernel=", "interface name"), ("a,kern=x", "not understood")]
+        {
+            let error = text.parse::<PortOption>().unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}

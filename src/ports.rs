@@ -1,0 +1,116 @@
+//! Opening the ports, and giving each its kernel interface.
+
+use crate::kernel_link::Interface;
+use crate::options::{KernelInterface, PortOption};
+use anyhow::{Context, Result, bail, ensure};
+use control::kernel;
+use dpdk_ffi::eal::EalHandle;
+use dpdk_ffi::mempool::Mempool;
+use dpdk_ffi::port::{Port, PortConfig, PortId, PortInfo};
+use dpdk_ffi::queue::{RxQueue, TxQueue};
+
+/// Descriptors of a kernel interface's queues: bursts of it are small.
+const TAP_DESCRIPTORS: u16 = 256;
+
+/// A port of the director.
+pub struct DirectorPort {
+    /// The device.
+    pub port: Port,
+    /// What it was when it was opened.
+    pub info: PortInfo,
+    /// Its kernel interface, and that interface's name.
+    pub kernel: Option<(Port, String)>,
+}
+
+/// Opens and starts the ports asked for, or else all there are.
+///
+/// # Errors
+/// Which port, and why not.
+pub fn open(eal: &EalHandle, wanted: &[PortOption], pool: &Mempool) -> Result<Vec<DirectorPort>> {
+    let present = eal.ports();
+    if present.is_empty() {
+        return Err(dpdk_ffi::Error::NoPorts.into());
+    }
+    let infos = present.iter().map(|&id| Ok((id, eal.port_info(id)?))).collect::<Result<Vec<_>>>()?;
+    let chosen: Vec<(PortId, KernelInterface)> = if wanted.is_empty() {
+        infos.iter().map(|(id, _)| (*id, KernelInterface::Default)).collect()
+    } else {
+        wanted.iter().map(|wanted| Ok((find(&infos, &wanted.device)?, wanted.kernel.clone()))).collect::<Result<_>>()?
+    };
+    let mut ports = Vec::new();
+    for (number, (id, kernel)) in chosen.into_iter().enumerate() {
+        let mut port = Port::open(eal, id)?;
+        let info = port.info()?;
+        port.configure(&PortConfig::default(), pool)?;
+        port.start()?;
+        let name = match kernel {
+            KernelInterface::None => None,
+            KernelInterface::Named(name) => Some(name),
+            KernelInterface::Default => (!replays(&info.driver)).then(|| format!("lvs{number}")),
+        };
+        let kernel = match name {
+            Some(name) => Some((plug_interface(eal, number, &name, &info, pool)?, name)),
+            None => None,
+        };
+        let interface = kernel.as_ref().map_or("none", |kernel| &kernel.1);
+        tracing::info!(port = number, device = info.name, driver = info.driver, kernel = interface, "port started");
+        ports.push(DirectorPort { port, info, kernel });
+    }
+    Ok(ports)
+}
+
+fn find(present: &[(PortId, PortInfo)], device: &str) -> Result<PortId> {
+    match present.iter().find(|(_, info)| info.name == device) {
+        Some((id, _)) => Ok(*id),
+        None => {
+            let names: Vec<_> = present.iter().map(|(_, info)| info.name.as_str()).collect();
+            bail!("there is no port '{device}'; the ports are: {} (name devices with -a or --vdev)", names.join(", "))
+        }
+    }
+}
+
+/// True for devices without a network behind them.
+fn replays(driver: &str) -> bool {
+    matches!(driver, "net_pcap" | "net_null" | "net_ring")
+}
+
+/// Makes the kernel interface of a port: a tap with the port's MAC address and MTU.
+fn plug_interface(eal: &EalHandle, number: usize, name: &str, info: &PortInfo, pool: &Mempool) -> Result<Port> {
+    let mac = info.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let context = || format!("the kernel interface '{name}' of port {number}");
+    let plugged = eal.plug(&format!("net_tap{number},iface={name},mac={mac}")).with_context(context)?;
+    ensure!(plugged.len() == 1, "the kernel interface '{name}' of port {number} came with {} ports", plugged.len());
+    let mut tap = Port::open(eal, plugged[0]).with_context(context)?;
+    let config = PortConfig {
+        rx_descriptors: TAP_DESCRIPTORS,
+        tx_descriptors: TAP_DESCRIPTORS,
+        rx_checksum: false,
+        ..PortConfig::default()
+    };
+    tap.configure(&config, pool).with_context(context)?;
+    tap.start().with_context(context)?;
+    kernel::set_up(name, None, Some(info.mtu)).with_context(context)?;
+    Ok(tap)
+}
+
+/// Takes the queues of the ports: a pair of each for worker 0, in the order of the ports.
+///
+/// # Errors
+/// If a queue was taken before.
+pub fn queues(ports: &mut [DirectorPort]) -> Result<Vec<(RxQueue, TxQueue)>> {
+    ports.iter_mut().map(|port| Ok((port.port.rx_queue(0)?, port.port.tx_queue(0)?))).collect()
+}
+
+/// Takes the queues of the kernel interfaces.
+///
+/// # Errors
+/// If a queue was taken before.
+pub fn interfaces(ports: &mut [DirectorPort]) -> Result<Vec<Interface>> {
+    let mut interfaces = Vec::new();
+    for (number, port) in ports.iter_mut().enumerate() {
+        if let Some((tap, _)) = &mut port.kernel {
+            interfaces.push(Interface { port: number as u16, rx: tap.rx_queue(0)?, tx: tap.tx_queue(0)? });
+        }
+    }
+    Ok(interfaces)
+}

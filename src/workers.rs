@@ -1,0 +1,102 @@
+//! The running lcores, as the director sees them.
+
+use crate::clock::Clock;
+use crate::lcore::{Question, Shared};
+use control::command::ConnectionPage;
+use control::director::{self, Workers};
+use forwarder::clock::Tick;
+use forwarder::pipeline::Listing;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+/// Slots that one question looks at: some microseconds of an lcore's time.
+const SLOTS: usize = 4096;
+/// Times that the director looks at a worker at once, before it sleeps between looks.
+const EAGER: u32 = 2_000;
+/// How long it sleeps.
+const NAP: Duration = Duration::from_micros(100);
+/// Looks in all: about five seconds.
+const LOOKS: u32 = EAGER + 50_000;
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The lcores.
+pub struct Lcores {
+    /// The clock that they follow.
+    pub clock: Clock,
+    /// What is shared with each.
+    pub shared: Vec<Arc<Shared>>,
+}
+
+impl Workers for Lcores {
+    fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    fn wait(&mut self, looks: u32) -> bool {
+        if looks < EAGER {
+            std::hint::spin_loop();
+        } else {
+            std::thread::sleep(NAP);
+        }
+        looks < LOOKS
+    }
+
+    fn connections(&mut self, cursor: u64) -> ConnectionPage {
+        let (mut worker, mut listing) = place(cursor);
+        let mut page = ConnectionPage::default();
+        while let Some(shared) = self.shared.get(worker) {
+            let (answer, answered) = sync_channel(1);
+            let question = Question { from: listing, limit: SLOTS, room: Vec::with_capacity(SLOTS), answer };
+            if shared.questions.push(question).is_err() {
+                break;
+            }
+            // A worker that does not answer is stalled; its page ends here.
+            let Ok((views, next)) = answered.recv_timeout(ANSWER) else { break };
+            page.connections.extend(views.iter().map(director::connection));
+            (worker, listing) = if next == Listing::End { (worker + 1, Listing::Start) } else { (worker, next) };
+            if !page.connections.is_empty() {
+                break;
+            }
+        }
+        page.next = (worker < self.shared.len()).then(|| self::cursor(worker, listing));
+        page
+    }
+
+    fn interface_mtu(&self, name: &str) -> Option<u32> {
+        if name.contains('/') {
+            return None;
+        }
+        std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok()
+    }
+}
+
+/// A cursor: the worker above bit 48, whether it is about templates at bit 40, the slot below.
+fn cursor(worker: usize, listing: Listing) -> u64 {
+    let (templates, slot) = match listing {
+        Listing::Start | Listing::End => (0, 0),
+        Listing::Conns(slot) => (0, slot),
+        Listing::Templates(slot) => (1, slot),
+    };
+    (worker as u64) << 48 | templates << 40 | slot as u64
+}
+
+fn place(cursor: u64) -> (usize, Listing) {
+    let slot = (cursor & 0xff_ffff_ffff) as usize;
+    let listing = if cursor >> 40 & 1 == 1 { Listing::Templates(slot) } else { Listing::Conns(slot) };
+    ((cursor >> 48) as usize, listing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_names_its_place() {
+        for (worker, listing) in [(0, Listing::Conns(0)), (3, Listing::Conns(1 << 31)), (7, Listing::Templates(5))] {
+            assert_eq!(place(cursor(worker, listing)), (worker, listing));
+        }
+        assert_eq!(place(0), (0, Listing::Conns(0)));
+    }
+}
