@@ -6,6 +6,7 @@ mod kernel_link;
 mod lcore;
 mod log;
 mod options;
+mod plan;
 mod ports;
 mod workers;
 
@@ -13,7 +14,7 @@ use anyhow::{Context, Result};
 use clock::Clock;
 use control::command::{Command, Error, Reply};
 use control::director::Director;
-use control::kernel::{self, Fixed, FixedPort, Mirror};
+use control::kernel::{self, Mirror};
 use control::publish::Builder;
 use control::server::{Executor, Server};
 use crossbeam_queue::ArrayQueue;
@@ -27,6 +28,7 @@ use forwarder::stats::WorkerStats;
 use kernel_link::{Link, Rings};
 use lcore::Shared;
 use options::Options;
+use plan::Plan;
 use ports::DirectorPort;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -34,10 +36,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use workers::Lcores;
 
-const CONNECTIONS: usize = 1_000_000;
-const DESTINATIONS: usize = 65_536;
-const MBUFS: u32 = 16_383;
-const MBUF_SIZE: u16 = 2_048;
 /// How often the director's clock moves: rates, forgotten servers, neighbours to keep fresh.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -46,7 +44,7 @@ fn main() -> ExitCode {
         Ok(split) => split,
         Err(error) => error.exit(),
     };
-    match run(&eal_arguments, &options) {
+    match run(eal_arguments, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, with what mends it.
@@ -56,24 +54,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(eal_arguments: &[String], options: &Options) -> Result<()> {
-    log::start(options.log_level.as_deref().unwrap_or("info"), options.log_format.unwrap_or_default())?;
+fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
+    let (plan, log) = Plan::new(eal_arguments, options)?;
+    log::start(&log.filter, log.format)?;
     let signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
         .context("cannot watch for signals")?;
-    let server = Server::bind(options.socket.as_deref())?;
-    let eal = Eal::init(eal_arguments, log::dpdk)?;
+    let server = Server::bind(plan.socket.as_deref())?;
+    let eal = Eal::init(&plan.eal, log::dpdk)?;
     // Control threads run anywhere; only the lcores stay where they are.
     eal.unpin();
     let pool = Mempool::new(
         &eal,
         "rvs_frames",
-        &MempoolConfig {
-            count: options.mbufs.unwrap_or(MBUFS),
-            data_room: options.mbuf_size.unwrap_or(MBUF_SIZE),
-            ..MempoolConfig::default()
-        },
+        &MempoolConfig { count: plan.mbufs, data_room: plan.mbuf_size, ..MempoolConfig::default() },
     )?;
-    let result = direct(&eal, &pool, options, server, signals);
+    let result = direct(&eal, &pool, &plan, server, signals);
     let leaked = pool.in_use();
     if leaked != 0 {
         tracing::error!(leaked, "frames were not released");
@@ -89,27 +84,28 @@ fn run(eal_arguments: &[String], options: &Options) -> Result<()> {
 fn direct(
     eal: &EalHandle,
     pool: &Mempool,
-    options: &Options,
+    plan: &Plan,
     server: Server,
     mut signals: signal_hook::iterator::Signals,
 ) -> Result<()> {
-    let mut ports = ports::open(eal, &options.ports, pool)?;
+    let mut ports = ports::open(eal, &plan.ports, pool)?;
     let clock = Clock::start(eal);
-    let stats = Arc::new(WorkerStats::new(options.destinations.unwrap_or(DESTINATIONS)));
-    let (mirror, director) = mirror_and_director(&ports, clock, &stats)?;
+    let stats = Arc::new(WorkerStats::new(plan.destinations));
+    let (mirror, director) = mirror_and_director(plan, &ports, clock, &stats)?;
     let rings = Rings::new(&ports.iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
 
     // The worker.
-    let shared = director.lock().unwrap_or_else(PoisonError::into_inner).workers().shared[0].clone();
+    let shared = lock(&director).workers().shared[0].clone();
     let worker = {
-        let connections = options.connections.unwrap_or(CONNECTIONS);
-        let pipeline = pipeline(connections, &stats, clock)?;
-        let subscription = director.lock().unwrap_or_else(PoisonError::into_inner).subscribe();
+        let pipeline = pipeline(plan.connections, &stats, clock)?;
+        let subscription = lock(&director).subscribe();
         let (queues, link, pool) = (ports::queues(&mut ports)?, Link(rings.clone()), pool.clone());
         lcore::Worker::new(subscription, pipeline, queues, link.clone(), link, pool, clock.now())
     };
-    let idle = options.idle.unwrap_or_default();
-    let task = launch(eal, worker, clock, idle, shared.clone())?;
+    let task = launch(eal, worker, clock, plan.idle, shared.clone())?;
+    for command in plan.settings() {
+        lock(&director).execute(command)?;
+    }
 
     // What carries frames between the worker and the kernel.
     let carrier = {
@@ -124,7 +120,7 @@ fn direct(
         let (stop, director, asker) = (stop.clone(), director.clone(), mirror.asker());
         spawn("rvs-tick", move || {
             while !stop.load(Relaxed) {
-                let mut director = director.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut director = lock(&director);
                 if let Err(error) = director.tick() {
                     tracing::warn!("{error}");
                 }
@@ -160,22 +156,21 @@ type SharedDirector = Arc<Mutex<Director<Lcores>>>;
 
 /// The mirror of the kernel's routes, and the director that follows it.
 fn mirror_and_director(
+    plan: &Plan,
     ports: &[DirectorPort],
     clock: Clock,
     stats: &Arc<WorkerStats>,
 ) -> Result<(Mirror, SharedDirector)> {
-    let mut config = kernel::Config { ports: ports.len() as u16, fixed: Fixed::default(), ..kernel::Config::default() };
-    for (number, port) in ports.iter().enumerate() {
+    let mut interfaces = Vec::new();
+    let mut without = Vec::new();
+    for (number, port) in (0u16..).zip(ports) {
         match &port.kernel {
-            Some((_, name)) => config.interfaces.push((number as u16, name.clone())),
-            None => config.fixed.ports.push(FixedPort {
-                port: number as u16,
-                mac: port.info.mac,
-                mtu: port.info.mtu,
-                addresses: Vec::new(),
-            }),
+            Some((_, name)) => interfaces.push((number, name.clone())),
+            None => without.push((number, port.info.mac, port.info.mtu)),
         }
     }
+    let fixed = plan.fixed(&without);
+    let config = kernel::Config { ports: ports.len() as u16, interfaces, fixed, ..kernel::Config::default() };
     // The mirror calls back only after it has answered, and the director is made from that answer.
     let slot: Arc<Mutex<Option<SharedDirector>>> = Arc::default();
     let callback = slot.clone();
@@ -183,8 +178,7 @@ fn mirror_and_director(
     let (mirror, first) = Mirror::start(config, move |update| {
         let director = callback.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(director) = director
-            && let Err(error) =
-                director.lock().unwrap_or_else(PoisonError::into_inner).route(update.routes, update.ports)
+            && let Err(error) = lock(&director).route(update.routes, update.ports)
         {
             tracing::warn!("{error}");
         }
@@ -264,11 +258,16 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread
     std::thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("cannot start thread {name}"))
 }
 
+/// A panic of another thread while it held the director leaves nothing half done that a later command could not mend.
+fn lock(director: &Mutex<Director<Lcores>>) -> std::sync::MutexGuard<'_, Director<Lcores>> {
+    director.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What the control socket's clients reach.
 struct Front(SharedDirector);
 
 impl Executor for Front {
     fn execute(&mut self, command: Command) -> Result<Reply, Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).execute(command)
+        lock(&self.0).execute(command)
     }
 }

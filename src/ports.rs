@@ -1,8 +1,10 @@
 //! Opening the ports, and giving each its kernel interface.
 
 use crate::kernel_link::Interface;
-use crate::options::{KernelInterface, PortOption};
+use crate::options::KernelInterface;
+use crate::plan::PortPlan;
 use anyhow::{Context, Result, bail, ensure};
+use control::config::Device;
 use control::kernel;
 use dpdk_ffi::eal::EalHandle;
 use dpdk_ffi::mempool::Mempool;
@@ -26,23 +28,24 @@ pub struct DirectorPort {
 ///
 /// # Errors
 /// Which port, and why not.
-pub fn open(eal: &EalHandle, wanted: &[PortOption], pool: &Mempool) -> Result<Vec<DirectorPort>> {
+pub fn open(eal: &EalHandle, wanted: &[PortPlan], pool: &Mempool) -> Result<Vec<DirectorPort>> {
     let present = eal.ports();
     if present.is_empty() {
         return Err(dpdk_ffi::Error::NoPorts.into());
     }
     let infos = present.iter().map(|&id| Ok((id, eal.port_info(id)?))).collect::<Result<Vec<_>>>()?;
-    let chosen: Vec<(PortId, KernelInterface)> = if wanted.is_empty() {
-        infos.iter().map(|(id, _)| (*id, KernelInterface::Default)).collect()
+    let default = |device| PortPlan { device, kernel: KernelInterface::Default, mtu: None };
+    let chosen: Vec<(PortId, PortPlan)> = if wanted.is_empty() {
+        infos.iter().map(|(id, _)| (*id, default(Device::Number(id.0)))).collect()
     } else {
-        wanted.iter().map(|wanted| Ok((find(&infos, &wanted.device)?, wanted.kernel.clone()))).collect::<Result<_>>()?
+        wanted.iter().map(|wanted| Ok((find(&infos, &wanted.device)?, wanted.clone()))).collect::<Result<_>>()?
     };
     let mut ports = Vec::new();
-    for (number, (id, kernel)) in chosen.into_iter().enumerate() {
+    for (number, (id, PortPlan { kernel, mtu, .. })) in chosen.into_iter().enumerate() {
         let mut port = Port::open(eal, id)?;
-        let info = port.info()?;
-        port.configure(&PortConfig::default(), pool)?;
+        port.configure(&PortConfig { mtu, ..PortConfig::default() }, pool)?;
         port.start()?;
+        let info = port.info()?;
         let name = match kernel {
             KernelInterface::None => None,
             KernelInterface::Named(name) => Some(name),
@@ -59,12 +62,20 @@ pub fn open(eal: &EalHandle, wanted: &[PortOption], pool: &Mempool) -> Result<Ve
     Ok(ports)
 }
 
-fn find(present: &[(PortId, PortInfo)], device: &str) -> Result<PortId> {
-    match present.iter().find(|(_, info)| info.name == device) {
+fn find(present: &[(PortId, PortInfo)], device: &Device) -> Result<PortId> {
+    let found = present.iter().find(|(id, info)| match device {
+        Device::Number(number) => id.0 == *number,
+        Device::Name(name) => info.name == *name,
+    });
+    match found {
         Some((id, _)) => Ok(*id),
         None => {
-            let names: Vec<_> = present.iter().map(|(_, info)| info.name.as_str()).collect();
-            bail!("there is no port '{device}'; the ports are: {} (name devices with -a or --vdev)", names.join(", "))
+            let names: Vec<_> = present.iter().map(|(id, info)| format!("{} {}", id.0, info.name)).collect();
+            let wanted = match device {
+                Device::Number(number) => number.to_string(),
+                Device::Name(name) => name.clone(),
+            };
+            bail!("there is no port '{wanted}'; the ports are: {} (add devices with -a or --vdev)", names.join(", "))
         }
     }
 }
