@@ -6,6 +6,7 @@
 use crate::pipeline::DropReason;
 use crate::police::ClassCounters;
 use crate::service::DestId;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// A counter that one thread writes and any thread reads.
@@ -96,6 +97,36 @@ pub struct Load {
     pub inactive: u32,
 }
 
+/// Destinations whose load or overload mark changed since their scheduler last asked: a bit by [`DestId`]. Schedulers
+/// that keep servers in order look only at these, so whoever changes one marks it.
+#[derive(Debug, Default)]
+pub struct Touched(Box<[Cell<u64>]>);
+
+impl Touched {
+    /// No destination touched, of this many slots.
+    #[must_use]
+    pub fn new(destinations: usize) -> Self {
+        Self(vec![Cell::new(0); destinations.div_ceil(64)].into())
+    }
+
+    /// Marks a destination.
+    #[inline]
+    pub fn mark(&self, id: DestId) {
+        let word = &self.0[id.0 as usize / 64];
+        word.set(word.get() | 1 << (id.0 % 64));
+    }
+
+    /// Takes the marks of the destinations `64 * word + n` for which bit n of `mask` is set.
+    #[inline]
+    #[must_use]
+    pub fn take(&self, word: usize, mask: u64) -> u64 {
+        let word = &self.0[word];
+        let marks = word.get();
+        word.set(marks & !mask);
+        marks & mask
+    }
+}
+
 /// The loads of all destinations as one worker knows them: its own, exactly, and a recent sum of the others'.
 #[derive(Clone, Copy, Debug)]
 pub struct Loads<'a> {
@@ -105,6 +136,8 @@ pub struct Loads<'a> {
     pub others: &'a [Load],
     /// A bit by [`DestId`]: over its threshold.
     pub overloaded: &'a [u64],
+    /// Which of these changed; a new sum of the others' counts too.
+    pub touched: &'a Touched,
 }
 
 impl Loads<'_> {
@@ -218,5 +251,19 @@ impl WorkerStats {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.drops.iter().map(Counter::get).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_taker_gets_its_own_marks_once() {
+        let touched = Touched::new(100);
+        [0, 63, 64, 99].into_iter().for_each(|id| touched.mark(DestId(id)));
+        assert_eq!((touched.take(0, 1), touched.take(0, 1)), (1, 0));
+        assert_eq!((touched.take(0, !1), touched.take(1, u64::MAX)), (1 << 63, 1 | 1 << 35));
+        assert_eq!((touched.take(0, u64::MAX), touched.take(1, u64::MAX)), (0, 0));
     }
 }

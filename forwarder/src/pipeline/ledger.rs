@@ -6,7 +6,7 @@
 //! of the kernel's ip_vs_bind_dest and ip_vs_unbind_dest.
 
 use crate::service::{DestId, Destination, Service};
-use crate::stats::{DestCounters, Load, Loads, WorkerStats};
+use crate::stats::{DestCounters, Load, Loads, Touched, WorkerStats};
 use std::sync::Arc;
 
 /// The counts of one worker.
@@ -17,17 +17,25 @@ pub(super) struct Ledger {
     overloaded: Vec<u64>,
     /// The other workers' connections by destination slot; empty with one worker.
     others: Vec<Load>,
+    /// Destinations whose load or mark changed; also to be marked when a new sum of the others' comes in.
+    touched: Touched,
 }
 
 impl Ledger {
     pub fn new(stats: Arc<WorkerStats>) -> Self {
         let words = stats.destinations.len().div_ceil(64);
-        Self { stats, overloaded: vec![0; words], others: Vec::new() }
+        let touched = Touched::new(stats.destinations.len());
+        Self { stats, overloaded: vec![0; words], others: Vec::new(), touched }
     }
 
     /// The loads as a scheduler sees them.
     pub fn loads(&self) -> Loads<'_> {
-        Loads { own: &self.stats.destinations, others: &self.others, overloaded: &self.overloaded }
+        Loads {
+            own: &self.stats.destinations,
+            others: &self.others,
+            overloaded: &self.overloaded,
+            touched: &self.touched,
+        }
     }
 
     /// The counters of a destination slot. The control thread hands out no slot beyond them.
@@ -39,6 +47,7 @@ impl Ledger {
     /// A connection was made to this destination.
     pub fn bind(&mut self, id: DestId, destination: &Destination, active: bool) {
         self.counters(id).opened(active);
+        self.touched.mark(id);
         if destination.upper != 0 && self.total(id) >= destination.upper {
             self.overloaded[id.0 as usize / 64] |= 1 << (id.0 % 64);
         }
@@ -50,11 +59,13 @@ impl Ledger {
         let counters = self.counters(id);
         counters.closed(!active);
         counters.opened(active);
+        self.touched.mark(id);
     }
 
     /// A connection of this destination is gone. `destination` is none if the slot already belongs to another one.
     pub fn unbind(&mut self, id: DestId, destination: Option<&Destination>, active: bool) {
         self.counters(id).closed(active);
+        self.touched.mark(id);
         let Some(destination) = destination else { return };
         let total = u64::from(self.total(id));
         let (upper, lower) = (u64::from(destination.upper), u64::from(destination.lower));
@@ -81,6 +92,7 @@ impl Ledger {
 
     fn clear(&mut self, id: DestId) {
         self.overloaded[id.0 as usize / 64] &= !(1 << (id.0 % 64));
+        self.touched.mark(id);
     }
 
     fn total(&self, id: DestId) -> u32 {

@@ -6,37 +6,29 @@
 //!
 //! Source: Linux 6.1, `ip_vs_sed.c` and `ip_vs_nq.c`; recorded in `sched/sed.json` and `sched/nq.json`.
 
-use super::load::{least_for_weight, usable};
-use super::{Request, Scheduler};
+use super::Scheduler;
+use super::load::{Price, usable};
+use super::tournament::Tournament;
 use crate::clock::Tick;
-use crate::service::Service;
-use crate::stats::{Load, Loads};
+use crate::service::{Member, Service};
+use crate::stats::Loads;
 
-struct ShortestExpectedDelay;
-struct NeverQueue;
-
-pub(super) fn start_sed(_: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
-    Box::new(ShortestExpectedDelay)
-}
-
-pub(super) fn start_nq(_: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
-    Box::new(NeverQueue)
-}
-
-/// Connections the server would have with this one.
-fn expected(load: Load) -> u64 {
-    u64::from(load.active) + 1
-}
-
-impl Scheduler for ShortestExpectedDelay {
-    fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        least_for_weight(service.members.iter().enumerate(), loads, expected)
+/// The connections a usable server would have, for its weight.
+fn expected(member: &Member, loads: &Loads<'_>) -> Price {
+    if usable(member, loads) {
+        Price { cost: u64::from(loads.of(member.id).active) + 1, weight: member.weight }
+    } else {
+        Price::NEVER
     }
 }
 
-impl Scheduler for NeverQueue {
-    fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        let idle = service.members.iter().position(|member| usable(member, loads) && loads.of(member.id).active == 0);
-        idle.or_else(|| least_for_weight(service.members.iter().enumerate(), loads, expected))
-    }
+pub(super) fn start_sed(service: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
+    Box::new(Tournament::new(&service.members, expected))
+}
+
+pub(super) fn start_nq(service: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
+    Box::new(Tournament::new(&service.members, |member, loads| match expected(member, loads) {
+        Price { cost: 1, weight: 1.. } => Price { cost: 0, weight: 1 }, // idle
+        price => price,
+    }))
 }

@@ -6,38 +6,29 @@
 //!
 //! Source: Linux 6.1, `ip_vs_fo.c` and `ip_vs_ovf.c`; recorded in `sched/fo.json` and `sched/ovf.json`.
 
-use super::load::usable;
-use super::{Request, Scheduler};
+use super::Scheduler;
+use super::load::{Price, usable};
+use super::tournament::Tournament;
 use crate::clock::Tick;
 use crate::service::{Member, Service};
 use crate::stats::Loads;
 
-struct Failover;
-struct Overflow;
-
-pub(super) fn start_fo(_: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
-    Box::new(Failover)
+/// The heavier, the cheaper.
+fn by_weight(member: &Member, may_serve: bool) -> Price {
+    if may_serve { Price { cost: 1, weight: member.weight } } else { Price::NEVER }
 }
 
-pub(super) fn start_ovf(_: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
-    Box::new(Overflow)
+/// True if the server has room for a connection more.
+fn room(member: &Member, loads: &Loads<'_>) -> bool {
+    loads.of(member.id).active <= member.weight
 }
 
-/// The first of the heaviest members that may serve.
-fn heaviest(members: &[Member], may_serve: impl Fn(&Member) -> bool) -> Option<usize> {
-    let able = members.iter().enumerate().filter(|(_, member)| may_serve(member));
-    able.min_by_key(|(_, member)| std::cmp::Reverse(member.weight)).map(|(index, _)| index)
+pub(super) fn start_fo(service: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
+    Box::new(Tournament::new(&service.members, |member, loads| by_weight(member, usable(member, loads))))
 }
 
-impl Scheduler for Failover {
-    fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        heaviest(&service.members, |member| usable(member, loads))
-    }
-}
-
-impl Scheduler for Overflow {
-    fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        let room = |member: &Member| loads.of(member.id).active <= member.weight;
-        heaviest(&service.members, |member| usable(member, loads) && room(member))
-    }
+pub(super) fn start_ovf(service: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
+    Box::new(Tournament::new(&service.members, |member, loads| {
+        by_weight(member, usable(member, loads) && room(member, loads))
+    }))
 }

@@ -7,14 +7,16 @@
 //!
 //! Source: Linux 6.1, `ip_vs_lblc.c`; recorded in `sched/lblc.json`, `sched/tt-lblc.json` and `sched/tt-scan.json`.
 
-use super::load::{least_for_weight, overhead};
+use super::load::Price;
 use super::locality::{Servers, Targets, burdened};
+use super::tournament::Tournament;
 use super::{Request, Scheduler};
 use crate::clock::Tick;
-use crate::service::Service;
+use crate::service::{Member, Service};
 use crate::stats::Loads;
 
 struct Locality {
+    wlc: Tournament<fn(&Member, &Loads<'_>) -> Price>,
     /// By target, the number of its server.
     targets: Targets<u32>,
     servers: Servers,
@@ -23,7 +25,11 @@ struct Locality {
 pub(super) fn start(service: &Service, now: Tick, seed: u64) -> Box<dyn Scheduler> {
     let mut servers = Servers::default();
     servers.update(&service.members);
-    Box::new(Locality { targets: Targets::new(now, seed), servers })
+    Box::new(Locality {
+        wlc: Tournament::new(&service.members, Price::of_overhead),
+        targets: Targets::new(now, seed),
+        servers,
+    })
 }
 
 impl Scheduler for Locality {
@@ -37,7 +43,7 @@ impl Scheduler for Locality {
         {
             return Some(index);
         }
-        let index = least_for_weight(members.iter().enumerate(), loads, overhead)?;
+        let index = self.wlc.winner(members, loads)?;
         let number = self.servers.number(index);
         match place {
             Some(at) => *self.targets.value(at) = number,
@@ -47,6 +53,7 @@ impl Scheduler for Locality {
     }
 
     fn changed(&mut self, _: &Service, new: &Service) {
+        self.wlc.enter(&new.members);
         if !self.servers.update(&new.members) {
             self.targets.clear();
         }

@@ -8,11 +8,12 @@
 //!
 //! Source: Linux 6.1, `ip_vs_lblcr.c`; recorded in `sched/lblcr.json`, `sched/tt-lblcr.json` and `sched/tt-scan.json`.
 
-use super::load::{heavier, least_for_weight, overhead};
+use super::load::{Price, overhead};
 use super::locality::{Servers, Targets, burdened};
+use super::tournament::Tournament;
 use super::{Request, Scheduler};
 use crate::clock::{TICKS_PER_SECOND, Tick};
-use crate::service::Service;
+use crate::service::{Member, Service};
 use crate::stats::Loads;
 
 /// Links of all sets of a service at most; without one, a server serves and does not join.
@@ -94,6 +95,7 @@ impl Links {
 }
 
 struct Replication {
+    wlc: Tournament<fn(&Member, &Loads<'_>) -> Price>,
     targets: Targets<Set>,
     links: Links,
     servers: Servers,
@@ -102,28 +104,32 @@ struct Replication {
 pub(super) fn start(service: &Service, now: Tick, seed: u64) -> Box<dyn Scheduler> {
     let mut servers = Servers::default();
     servers.update(&service.members);
-    Box::new(Replication { targets: Targets::new(now, seed), links: Links { links: Vec::new(), free: NONE }, servers })
+    Box::new(Replication {
+        wlc: Tournament::new(&service.members, Price::of_overhead),
+        targets: Targets::new(now, seed),
+        links: Links { links: Vec::new(), free: NONE },
+        servers,
+    })
 }
 
 impl Replication {
     /// The member of a set that serves.
     fn least(&self, set: Set, service: &Service, loads: &Loads<'_>) -> Option<usize> {
-        let members = self.links.servers(set).filter_map(|number| self.servers.get(number).member);
-        least_for_weight(members.map(|index| (index, &service.members[index])), loads, overhead)
+        let present = self.links.servers(set).filter_map(|number| self.servers.get(number).member);
+        let prices = present.map(|index| (index, Price::of_overhead(&service.members[index], loads)));
+        let least = prices.reduce(|least, next| if least.1.above(next.1) { next } else { least });
+        least.filter(|(_, price)| price.weight > 0).map(|(index, _)| index)
     }
 
     /// The server of a set with the most overhead for its weight, deleted or not.
     fn most(&self, set: Set, loads: &Loads<'_>) -> Option<u32> {
-        let mut most: Option<(u32, u64, u32)> = None;
-        for number in self.links.servers(set) {
+        let weighty = self.links.servers(set).filter(|&number| self.servers.get(number).weight > 0);
+        let prices = weighty.map(|number| {
             let server = self.servers.get(number);
-            let cost = overhead(loads.of(server.id));
-            let more = most.is_none_or(|(_, most_cost, weight)| heavier(cost, server.weight, most_cost, weight));
-            if server.weight > 0 && more {
-                most = Some((number, cost, server.weight));
-            }
-        }
-        most.map(|(number, ..)| number)
+            (number, Price { cost: overhead(loads.of(server.id)), weight: server.weight })
+        });
+        let most = prices.reduce(|most, next| if next.1.above(most.1) { next } else { most });
+        most.map(|(number, _)| number)
     }
 }
 
@@ -148,7 +154,7 @@ impl Scheduler for Replication {
                 return Some(index);
             }
         }
-        let index = least_for_weight(members.iter().enumerate(), loads, overhead)?;
+        let index = self.wlc.winner(members, loads)?;
         let number = self.servers.number(index);
         match place {
             Some(at) => self.links.join(self.targets.value(at), number, now),
@@ -164,6 +170,7 @@ impl Scheduler for Replication {
     }
 
     fn changed(&mut self, _: &Service, new: &Service) {
+        self.wlc.enter(&new.members);
         if !self.servers.update(&new.members) {
             self.targets.clear();
             self.links = Links { links: Vec::new(), free: NONE };

@@ -7,32 +7,19 @@
 //! Source: Linux 6.1.176, `ip_vs_lc.c` and `ip_vs_wlc.c`; recorded in `sched/lc.json`, `sched/wlc.json` and
 //! `sched/factor256-6.1.176.json`.
 
-use super::load::{least_for_weight, overhead, usable};
-use super::{Request, Scheduler};
+use super::Scheduler;
+use super::load::Price;
+use super::tournament::Tournament;
 use crate::clock::Tick;
 use crate::service::Service;
-use crate::stats::Loads;
 
-struct LeastConnections;
-struct WeightedLeastConnections;
-
-pub(super) fn start_lc(_: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
-    Box::new(LeastConnections)
+pub(super) fn start_lc(service: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
+    Box::new(Tournament::new(&service.members, |member, loads| {
+        let price = Price::of_overhead(member, loads);
+        Price { weight: price.weight.min(1), ..price }
+    }))
 }
 
-pub(super) fn start_wlc(_: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
-    Box::new(WeightedLeastConnections)
-}
-
-impl Scheduler for LeastConnections {
-    fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        let usable = service.members.iter().enumerate().filter(|(_, member)| usable(member, loads));
-        usable.min_by_key(|(_, member)| overhead(loads.of(member.id))).map(|(index, _)| index)
-    }
-}
-
-impl Scheduler for WeightedLeastConnections {
-    fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
-        least_for_weight(service.members.iter().enumerate(), loads, overhead)
-    }
+pub(super) fn start_wlc(service: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
+    Box::new(Tournament::new(&service.members, Price::of_overhead))
 }

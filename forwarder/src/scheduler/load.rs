@@ -1,7 +1,7 @@
-//! How loaded a server is, and who is the least loaded: what the load-based schedulers share.
+//! How loaded a server is: what the load-based schedulers share.
 //!
-//! Source: Linux 6.1.176, `ip_vs.h` (`ip_vs_dest_conn_overhead`) and the scan that wlc, lblc, lblcr and sed have in
-//! common. Later 6.1 kernels weigh an active connection 257; see the corpus.
+//! Source: Linux 6.1.176, `ip_vs.h` (`ip_vs_dest_conn_overhead`) and the comparison that wlc, lblc, lblcr, sed, nq and
+//! twos have in common. Later 6.1 kernels weigh an active connection 257; see the corpus.
 
 use crate::service::Member;
 use crate::stats::{Load, Loads};
@@ -18,27 +18,30 @@ pub(super) fn usable(member: &Member, loads: &Loads<'_>) -> bool {
     member.weight > 0 && !loads.overloaded(member.id)
 }
 
-/// True if `cost / weight` is more than `other_cost / other_weight`, without dividing.
-#[inline]
-pub(super) fn heavier(cost: u64, weight: u32, other_cost: u64, other_weight: u32) -> bool {
-    u128::from(cost) * u128::from(other_weight) > u128::from(other_cost) * u128::from(weight)
+/// What schedulers compare servers by: `cost / weight`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Price {
+    pub(super) cost: u64,
+    pub(super) weight: u32,
 }
 
-/// The usable one of these members (with their indices) that has the least cost for its weight; the first among equals.
-#[inline]
-pub(super) fn least_for_weight<'a>(
-    members: impl Iterator<Item = (usize, &'a Member)>,
-    loads: &Loads<'_>,
-    cost: impl Fn(Load) -> u64,
-) -> Option<usize> {
-    let mut usable = members.filter(|(_, member)| usable(member, loads));
-    let (mut least, first) = usable.next()?;
-    let (mut least_cost, mut least_weight) = (cost(loads.of(first.id)), first.weight);
-    for (index, member) in usable {
-        let this = cost(loads.of(member.id));
-        if heavier(least_cost, least_weight, this, member.weight) {
-            (least, least_cost, least_weight) = (index, this, member.weight);
+impl Price {
+    /// Of a server that cannot serve: above every other price, but not above itself.
+    pub(super) const NEVER: Self = Self { cost: 1, weight: 0 };
+
+    /// Overhead for weight, if the server is usable: the price of wlc, lblc, lblcr and twos.
+    #[inline]
+    pub(super) fn of_overhead(member: &Member, loads: &Loads<'_>) -> Self {
+        if usable(member, loads) {
+            Self { cost: overhead(loads.of(member.id)), weight: member.weight }
+        } else {
+            Self::NEVER
         }
     }
-    Some(least)
+
+    /// True if this is more than `other`, compared without dividing.
+    #[inline]
+    pub(super) fn above(self, other: Self) -> bool {
+        u128::from(self.cost) * u128::from(other.weight) > u128::from(other.cost) * u128::from(self.weight)
+    }
 }

@@ -14,6 +14,7 @@ mod load;
 mod locality;
 mod mh;
 mod rr;
+mod tournament;
 mod twos;
 mod wrr;
 

@@ -8,7 +8,7 @@
 //! Source: Linux 6.1, `ip_vs_twos.c`; shares of picks recorded in `sched/twos.json`. The generator is SplitMix64
 //! (Steele, Lea, Flood 2014): small, fast, and random enough for a balancer.
 
-use super::load::{heavier, overhead, usable};
+use super::load::{Price, usable};
 use super::{Request, Scheduler};
 use crate::clock::Tick;
 use crate::service::Service;
@@ -49,7 +49,6 @@ impl Scheduler for PowerOfTwoChoices {
             usable().find(|(_, member)| reaches(member.weight))
         };
         let ((one, this), (other, that)) = (at(first)?, at(second)?);
-        let (this_cost, that_cost) = (overhead(loads.of(this.id)), overhead(loads.of(that.id)));
-        Some(if heavier(this_cost, this.weight, that_cost, that.weight) { other } else { one })
+        Some(if Price::of_overhead(this, loads).above(Price::of_overhead(that, loads)) { other } else { one })
     }
 }

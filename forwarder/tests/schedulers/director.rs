@@ -5,7 +5,7 @@ use crate::ipvsadm::Line;
 use forwarder::clock::Tick;
 use forwarder::scheduler::{Flags, Kind, Request, Scheduler};
 use forwarder::service::{DestId, Family, Member, Persistence, Service, ServiceId, ServiceKey, Settings};
-use forwarder::stats::{DestCounters, Loads};
+use forwarder::stats::{DestCounters, Loads, Touched};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -55,6 +55,7 @@ pub struct Director {
     services: Vec<Running>,
     counters: Vec<DestCounters>,
     overloaded: Vec<u64>,
+    touched: Touched,
     thresholds: Vec<(u32, u32)>,
     /// Deleted servers that still have connections come back with their slot.
     trash: HashMap<(ServiceKey, IpAddr, u16), DestId>,
@@ -76,6 +77,7 @@ impl Director {
             services: Vec::new(),
             counters: Vec::new(),
             overloaded: vec![0; 16],
+            touched: Touched::new(16 * 64),
             thresholds: Vec::new(),
             trash: HashMap::new(),
             connections: HashMap::new(),
@@ -170,6 +172,7 @@ impl Director {
             self.overloaded[index / 64] &= !(1 << (index % 64));
         }
         self.thresholds[index] = (line.upper, line.lower);
+        self.touched.mark(id);
     }
 
     fn new_slot(&mut self) -> DestId {
@@ -215,11 +218,8 @@ impl Director {
     fn unbind(&mut self, dest: DestId, active: bool) {
         let index = dest.0 as usize;
         let counters = &self.counters[index];
-        if active {
-            counters.active.down()
-        } else {
-            counters.inactive.down()
-        }
+        counters.closed(active);
+        self.touched.mark(dest);
         let (upper, lower) = self.thresholds[index];
         let total = self.load(dest);
         let back = if lower != 0 { total < lower } else { upper == 0 || total * 4 < upper * 3 };
@@ -231,11 +231,8 @@ impl Director {
     fn bind(&mut self, dest: DestId, active: bool) {
         let index = dest.0 as usize;
         let counters = &self.counters[index];
-        if active {
-            counters.active.up()
-        } else {
-            counters.inactive.up()
-        }
+        counters.opened(active);
+        self.touched.mark(dest);
         let upper = self.thresholds[index].0;
         if upper != 0 && self.load(dest) >= upper {
             self.overloaded[index / 64] |= 1 << (index % 64);
@@ -254,7 +251,8 @@ impl Director {
             known.dest
         } else {
             let request = Request { client, client_port, target, now: self.now, settings: &self.settings };
-            let loads = Loads { own: &self.counters, others: &[], overloaded: &self.overloaded };
+            let loads =
+                Loads { own: &self.counters, others: &[], overloaded: &self.overloaded, touched: &self.touched };
             let running = &mut self.services[at];
             let persistence = running.service.persistence;
             let template = persistence.map(|persistence| (key, masked(client, persistence), own_port(key)));
@@ -308,8 +306,9 @@ impl Director {
         if connection.active && ending != Ending::Held {
             connection.active = false;
             let counters = &self.counters[connection.dest.0 as usize];
-            counters.active.down();
-            counters.inactive.up();
+            counters.closed(true);
+            counters.opened(false);
+            self.touched.mark(connection.dest);
         }
     }
 }

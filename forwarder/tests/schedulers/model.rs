@@ -194,13 +194,13 @@ impl Model for Memory {
         let replicate = self.replicate;
         if let Some((servers, used, changed)) = self.targets.get_mut(&target) {
             *used = rig.now;
-            let present = servers.iter().filter_map(|&n| member(n));
+            let mut present = servers.iter().filter_map(|&n| member(n));
             let choice = if replicate {
                 // In the order of the set, not of the list.
                 let usable: Vec<usize> = present.filter(|&index| rig.usable(index)).collect();
                 best(rig, usable, |index| (overhead(rig, index), weight(rig, index)))
             } else {
-                present.filter(|&index| rig.weight(index) > 0).last()
+                present.find(|&index| rig.weight(index) > 0)
             };
             if replicate && servers.len() > 1 && rig.now.since(*changed) > expiration * 100 {
                 let cost = |&n: &usize| {

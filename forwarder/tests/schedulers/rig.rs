@@ -3,7 +3,7 @@
 use forwarder::clock::Tick;
 use forwarder::scheduler::{Flags, Kind, Request, Scheduler};
 use forwarder::service::{DestId, Family, Member, Protocol, Service, ServiceId, ServiceKey, Settings};
-use forwarder::stats::{DestCounters, Load, Loads};
+use forwarder::stats::{DestCounters, Load, Loads, Touched};
 use std::net::{IpAddr, Ipv4Addr};
 
 pub struct Rig {
@@ -16,6 +16,9 @@ pub struct Rig {
     pub settings: Settings,
     pub loads: Vec<Load>,
     pub overloaded: Vec<bool>,
+    /// What the scheduler was last told: only what differs is marked as touched.
+    told: Vec<(Load, bool)>,
+    touched: Touched,
     scheduler: Box<dyn Scheduler>,
 }
 
@@ -45,7 +48,8 @@ impl Rig {
         let state = (scheduler.definition().start)(&service, now, seed);
         let settings = Settings::default();
         let (loads, overloaded) = (Vec::new(), Vec::new());
-        Self { service, born: now, now, added: false, settings, loads, overloaded, scheduler: state }
+        let (told, touched) = (Vec::new(), Touched::new(1024));
+        Self { service, born: now, now, added: false, settings, loads, overloaded, told, touched, scheduler: state }
     }
 
     /// The same with these weights, the first one's server added first (so last in the list).
@@ -121,8 +125,13 @@ impl Rig {
         for (n, _) in self.overloaded.iter().enumerate().filter(|(_, over)| **over) {
             overloaded[n / 64] |= 1 << (n % 64);
         }
+        let now: Vec<(Load, bool)> = self.loads.iter().copied().zip(self.overloaded.iter().copied()).collect();
+        for n in (0..now.len()).filter(|&n| self.told.get(n) != Some(&now[n])) {
+            self.touched.mark(DestId(n as u32));
+        }
+        self.told = now;
         // The loads are given as another worker's: the sum is what counts.
-        let loads = Loads { own: &own, others: &self.loads, overloaded: &overloaded };
+        let loads = Loads { own: &own, others: &self.loads, overloaded: &overloaded, touched: &self.touched };
         let request = Request { client, client_port: 1024, target, now: self.now, settings: &self.settings };
         self.scheduler.pick(&self.service, &loads, &request)
     }
