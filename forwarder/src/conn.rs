@@ -234,7 +234,7 @@ impl Conn {
     #[inline]
     #[must_use]
     pub fn is_steady(&self, direction: Direction, tcp_flags: u8) -> bool {
-        use signal::tcp::{ACK, FIN, RST, SYN};
+        use crate::wire::tcp::flags::{ACK, FIN, RST, SYN};
         let steady = if direction == Direction::Request { STEADY_REQUEST } else { STEADY_REPLY };
         (self.flags & steady != 0) & (tcp_flags & (SYN | FIN | RST | ACK) == ACK)
     }

@@ -1,9 +1,10 @@
 //! Who may start a connection, and what becomes of a packet whose connection has lost its server: the rules of the
 //! kernel's ip_vs_in, tcp_conn_schedule and sctp_conn_schedule.
 
-use super::signal::{Signal, chunk, tcp};
+use super::signal::{Signal, chunk};
 use super::{Conn, State};
 use crate::service::Settings;
+use crate::wire::tcp::flags as tcp;
 
 /// True if a packet to a service that has no connection may start one. Else it is none of the service's business and
 /// goes to the kernel, which answers with a reset.

@@ -3,22 +3,13 @@
 /// What in a packet matters for the state of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// The flags of a TCP segment, byte 13 of its header.
+    /// The flags of a TCP segment ([`crate::wire::tcp::flags`]).
     Tcp(u8),
     /// A datagram.
     Udp,
     /// The type of an SCTP packet's first chunk; but ABORT if the first is COOKIE ECHO or COOKIE ACK and the second
     /// is ABORT.
     Sctp(u8),
-}
-
-/// TCP flags (RFC 9293).
-#[allow(missing_docs)]
-pub mod tcp {
-    pub const FIN: u8 = 0x01;
-    pub const SYN: u8 = 0x02;
-    pub const RST: u8 = 0x04;
-    pub const ACK: u8 = 0x10;
 }
 
 /// SCTP chunk types (RFC 9260); all others count as [`DATA`](chunk::DATA).

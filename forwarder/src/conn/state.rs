@@ -1,8 +1,8 @@
 //! The states of a connection, and how packets change them: the tables of the kernel's ip_vs_proto_tcp.c,
 //! ip_vs_proto_udp.c and ip_vs_proto_sctp.c (6.1), which the recordings in tests/corpus/states confirm for TCP.
 
-use super::signal::tcp::{ACK, FIN, RST, SYN};
 use super::signal::{Signal, chunk};
+use crate::wire::tcp::flags::{ACK, FIN, RST, SYN};
 
 /// A state of a connection. One type for all protocols; [`State::None`] is the first of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

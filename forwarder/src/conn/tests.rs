@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::TICKS_PER_SECOND;
 use crate::service::{Protocol, ServiceKey, Settings};
+use crate::wire::tcp::flags;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -15,7 +16,7 @@ fn recording<T: for<'de> Deserialize<'de>>(name: &str) -> T {
 
 /// A packet of the recordings: `c` or `s`, and flags.
 fn packet(text: &str) -> (Direction, u8) {
-    use signal::tcp::{ACK, FIN, RST, SYN};
+    use crate::wire::tcp::flags::{ACK, FIN, RST, SYN};
     let (side, flags) = text.split_at(1);
     let direction = if side == "c" { Direction::Request } else { Direction::Reply };
     let flags = match flags {
@@ -172,7 +173,7 @@ fn a_templated_connection_is_not_rescheduled_for_its_state() {
 
 #[test]
 fn rst_goes_before_syn_before_fin_before_ack_and_no_flag_at_all_closes() {
-    use signal::tcp::{ACK, FIN, RST, SYN};
+    use crate::wire::tcp::flags::{ACK, FIN, RST, SYN};
     let after = |flags| transition(State::Established, View::Request, Signal::Tcp(flags), false);
     assert_eq!(after(RST | SYN | FIN | ACK), State::Close);
     assert_eq!(after(SYN | FIN | ACK), State::Established);
@@ -223,7 +224,8 @@ fn states_stay_within_their_protocol_whatever_comes() {
 
 #[test]
 fn who_may_start_a_connection() {
-    use signal::{chunk, tcp};
+    use crate::wire::tcp::flags as tcp;
+    use signal::chunk;
     let (strict, sloppy) =
         (Settings::default(), Settings { sloppy_tcp: true, sloppy_sctp: true, ..Settings::default() });
     for flags in 0..64 {
@@ -276,19 +278,17 @@ fn a_connection_is_found_from_both_sides_by_what_stands_in_the_packets() {
 #[test]
 fn a_reply_of_a_server_behind_dr_ends_the_one_sided_view() {
     let mut conn = play("dr", "cS cA", &Settings::default()).unwrap();
-    assert!(
-        conn.is_steady(Direction::Request, signal::tcp::ACK) && !conn.is_steady(Direction::Reply, signal::tcp::ACK)
-    );
-    conn.see(Direction::Reply, Signal::Tcp(signal::tcp::ACK), false);
-    assert!(!conn.has_no_replies() && conn.is_steady(Direction::Reply, signal::tcp::ACK));
-    conn.see(Direction::Request, Signal::Tcp(signal::tcp::FIN), false);
+    assert!(conn.is_steady(Direction::Request, flags::ACK) && !conn.is_steady(Direction::Reply, flags::ACK));
+    conn.see(Direction::Reply, Signal::Tcp(flags::ACK), false);
+    assert!(!conn.has_no_replies() && conn.is_steady(Direction::Reply, flags::ACK));
+    conn.see(Direction::Request, Signal::Tcp(flags::FIN), false);
     assert_eq!(conn.state, State::CloseWait);
 }
 
 #[test]
 fn udp_becomes_steady_with_the_second_packet_of_a_direction_and_then_no_longer_gives_way() {
     let mut conn = connection("nat", Protocol::Udp);
-    let ack = signal::tcp::ACK;
+    let ack = flags::ACK;
     assert!(conn.see(Direction::Request, Signal::Udp, false).moved);
     assert_eq!((conn.is_steady(Direction::Request, ack), conn.evictable()), (false, Some(0)));
     // The first reply assures the template, so it must not pass unseen.

@@ -23,50 +23,53 @@ pub(super) struct Hand {
     block: usize,
     /// Blocks that it should have passed by now.
     owed: usize,
+    /// A block it has passed whose moment has come: its slots are on their way into the cache.
+    due: Option<usize>,
     /// The moment up to which `owed` was reckoned.
     reckoned: Tick,
 }
 
 impl Hand {
     pub(super) fn new(now: Tick) -> Self {
-        Self { block: 0, owed: 0, reckoned: now }
+        Self { block: 0, owed: 0, due: None, reckoned: now }
     }
 }
 
 impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
-    /// Moves the hand on to where it should be at `now`, and asks `decide` about each entry whose moment has come.
+    /// Moves the hand on to where it should be at `now`, and asks `decide` about entries whose moment has come.
     ///
-    /// `budget` bounds the work of one call: about so many blocks are passed and slots looked at (up to 32 more). The
-    /// answer is how many blocks the hand is behind; 0 means that everything is gone that expired before `now` minus
-    /// [`TURN`]. A hand that is behind makes expiries late, nothing else.
-    pub fn advance(&mut self, now: Tick, budget: usize, mut decide: impl FnMut(&mut V, SlotId) -> Fate) -> usize {
+    /// One call looks into one block of 32 slots at most, and passes `budget` others: the hand stops at a block whose
+    /// moment has come, asks for its slots, and the next call finds them in the cache. The answer is how many blocks
+    /// are left to do; 0 means that everything is gone that expired before `now` minus [`TURN`]. A hand that is behind
+    /// makes expiries late, nothing else.
+    pub fn advance(&mut self, now: Tick, budget: usize, decide: impl FnMut(&mut V, SlotId) -> Fate) -> usize {
+        if let Some(block) = self.hand.due.take() {
+            self.look_into(block, now, decide);
+        }
         let elapsed = now.since(self.hand.reckoned);
         if elapsed > 0 {
             let more = (u64::from(elapsed) * self.blocks.len() as u64).div_ceil(u64::from(TURN)) as usize;
             self.hand.owed = self.blocks.len().min(self.hand.owed + more);
             self.hand.reckoned = now;
         }
-        let mut left = budget;
-        while self.hand.owed > 0 && left > 0 {
+        let mut left = budget.min(self.hand.owed);
+        while left > 0 && self.hand.due.is_none() {
+            left -= 1;
             let block = self.hand.block;
             self.hand.block = if block + 1 == self.blocks.len() { 0 } else { block + 1 };
             self.hand.owed -= 1;
             let Block { occupied, earliest, .. } = self.blocks[block];
-            left -= 1;
             if occupied != 0 && now.reached(earliest) {
-                left = left.saturating_sub(occupied.count_ones() as usize);
-                self.look_into(block, now, &mut decide);
+                self.hand.due = Some(block);
+                slots_of(block, occupied).for_each(|at| self.slots.prefetch(at));
             }
         }
-        self.hand.owed
+        self.hand.owed + usize::from(self.hand.due.is_some())
     }
 
     /// Asks about the expired entries of a block, and finds out when the next may expire.
-    fn look_into(&mut self, block: usize, now: Tick, decide: &mut impl FnMut(&mut V, SlotId) -> Fate) {
+    fn look_into(&mut self, block: usize, now: Tick, mut decide: impl FnMut(&mut V, SlotId) -> Fate) {
         let occupied = self.blocks[block].occupied;
-        for at in slots_of(block, occupied) {
-            self.slots.prefetch(at);
-        }
         let mut earliest = None;
         for at in slots_of(block, occupied) {
             let slot = &mut self.slots[at];
