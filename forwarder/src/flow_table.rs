@@ -197,24 +197,39 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         expires: Tick,
         evictable: impl Fn(&V) -> Option<u8>,
     ) -> Result<Inserted<V>, Full> {
-        for window in 0..WINDOWS {
-            let home = self.home(hash, window);
-            let free = seen_from(!self.blocks[home / BLOCK].occupied, home) & WINDOW;
-            if free != 0 {
-                let at = home ^ free.trailing_zeros() as usize;
-                self.place(hash, window, at, value, expires);
-                return Ok(Inserted { slot: SlotId(at as u32), evicted: None });
-            }
+        let home = self.home(hash, 0);
+        if let Some(at) = nearest(!self.blocks[home / BLOCK].occupied, home) {
+            self.place(hash, home, at, value, expires);
+            return Ok(Inserted { slot: SlotId(at as u32), evicted: None });
         }
-        let (window, at) = self.victim(hash, evictable).ok_or(Full)?;
+        self.insert_beyond(hash, value, expires, evictable)
+    }
+
+    #[cold]
+    fn insert_beyond(
+        &mut self,
+        hash: u64,
+        value: V,
+        expires: Tick,
+        evictable: impl Fn(&V) -> Option<u8>,
+    ) -> Result<Inserted<V>, Full> {
+        let free = (1..WINDOWS).find_map(|window| {
+            let home = self.home(hash, window);
+            nearest(!self.blocks[home / BLOCK].occupied, home).map(|at| (window, at))
+        });
+        let (window, at) = free.or_else(|| self.victim(hash, evictable)).ok_or(Full)?;
         let slot = SlotId(at as u32);
         let evicted = self.remove(slot);
-        self.place(hash, window, at, value, expires);
+        for passed in 0..window {
+            let home = self.home(hash, passed);
+            self.slots[home].entries |= BEYOND;
+            self.blocks[home / BLOCK].beyond += 1;
+        }
+        self.place(hash, self.home(hash, window), at, value, expires);
         Ok(Inserted { slot, evicted })
     }
 
     /// The window and the slot of the entry that gives way most easily.
-    #[cold]
     fn victim(&self, hash: u64, evictable: impl Fn(&V) -> Option<u8>) -> Option<(u32, usize)> {
         let mut best: Option<(u8, u32, usize)> = None;
         for window in 0..WINDOWS {
@@ -230,13 +245,8 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         best.map(|(_, window, at)| (window, at))
     }
 
-    fn place(&mut self, hash: u64, window: u32, at: usize, value: V, expires: Tick) {
-        for passed in 0..window {
-            let home = self.home(hash, passed);
-            self.slots[home].entries |= BEYOND;
-            self.blocks[home / BLOCK].beyond += 1;
-        }
-        let home = self.home(hash, window);
+    #[inline]
+    fn place(&mut self, hash: u64, home: usize, at: usize, value: V, expires: Tick) {
         self.slots[home].entries |= 1 << (home ^ at);
         let slot = &mut self.slots[at];
         (slot.hash, slot.value, slot.expires) = (hash, value, expires);
@@ -262,6 +272,15 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         self.slots[home].entries &= !(1 << (home ^ at));
         self.blocks[at / BLOCK].occupied &= !(1 << (at % BLOCK));
         self.len -= 1;
+        if window > 0 {
+            self.unpass(hash, window);
+        }
+        Some(value)
+    }
+
+    /// An entry is gone that had passed by its homes in the windows before this one.
+    #[cold]
+    fn unpass(&mut self, hash: u64, window: u32) {
         for passed in 0..window {
             let block = self.home(hash, passed) / BLOCK;
             self.blocks[block].beyond -= 1;
@@ -272,7 +291,6 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
                 }
             }
         }
-        Some(value)
     }
 
     /// True if an entry lives in this slot.
@@ -330,14 +348,20 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
     }
 }
 
-/// The bits of a block as seen from one of its slots: bit `p` of the answer is bit `p ^ (home % 32)` of `bits`.
+/// Which of the `free` slots of its block an entry should take: its home, else the other slot of the same 128 bytes,
+/// else the next. One slot, `home ^ 31`, is out of the home's reach.
 #[inline]
-fn seen_from(mut bits: u32, home: usize) -> u32 {
-    for (power, keep) in [0x5555_5555, 0x3333_3333, 0x0f0f_0f0f, 0x00ff_00ff, 0x0000_ffff].into_iter().enumerate() {
-        let distance = 1 << power;
-        if home & distance != 0 {
-            bits = (bits & keep) << distance | bits >> distance & keep;
-        }
+fn nearest(free: u32, home: usize) -> Option<usize> {
+    let reachable = free & !(1 << ((home ^ (BLOCK - 1)) % BLOCK));
+    let is_free = |at: usize| reachable & 1 << (at % BLOCK) != 0;
+    if is_free(home) {
+        Some(home)
+    } else if is_free(home ^ 1) {
+        Some(home ^ 1)
+    } else if reachable != 0 {
+        let distance = reachable.rotate_right((home % BLOCK) as u32).trailing_zeros() as usize;
+        Some(home / BLOCK * BLOCK + (home + distance) % BLOCK)
+    } else {
+        None
     }
-    bits
 }

@@ -30,7 +30,7 @@ fn nothing_allocates_once_the_table_stands() {
             if n % 2 == 0 {
                 conn.see(Direction::Request, Signal::Tcp(flags::ACK), false);
             }
-            match table.insert(key, conn, now.plus(2000), Conn::evictable) {
+            match table.insert(key, conn, now.plus(3000), Conn::evictable) {
                 Ok(entry) => {
                     inserted += 1;
                     evicted += usize::from(entry.evicted.is_some());
@@ -42,7 +42,7 @@ fn nothing_allocates_once_the_table_stands() {
             let slot = table.find(hash(u64::from(n.saturating_sub(1000)), &secret), |conn| conn.request() == recent);
             if let Some(slot) = slot {
                 found += 1;
-                table.rearm(slot, now.plus(1000));
+                table.rearm(slot, now.plus(2900));
             }
             if n % 4 == 0 {
                 now = now.plus(1);

@@ -94,21 +94,19 @@ fn memory_of_a_wrong_size_is_refused() {
 }
 
 #[test]
-fn the_home_comes_first_and_its_line_next() {
-    let mut table = table(1024);
-    let hash = 0x1234_5678_9abc_def0;
-    let slots: Vec<_> = (0..4).map(|name| insert(&mut table, hash, entry(name), Tick(9)).unwrap().slot.0).collect();
-    let home = table.home(hash, 0) as u32;
-    assert_eq!(slots, [home, home ^ 1, home ^ 2, home ^ 3]);
-}
-
-#[test]
-fn seen_from_a_slot_the_bits_are_renumbered() {
-    for home in 0..BLOCK {
+fn the_home_comes_first_then_its_neighbour_then_the_next_free_slot_within_reach() {
+    for home in BLOCK..2 * BLOCK {
+        assert_eq!(nearest(u32::MAX, home), Some(home));
+        let without_home = !(1 << (home % BLOCK));
+        assert_eq!(nearest(without_home, home), Some(home ^ 1));
+        assert_eq!(nearest(1 << ((home ^ 31) % BLOCK), home), None);
+        assert_eq!(nearest(0, home), None);
         for bit in 0..BLOCK {
-            assert_eq!(seen_from(1 << bit, home), 1 << (bit ^ home));
+            let expected = (BLOCK + bit != home ^ 31).then_some(BLOCK + bit);
+            assert_eq!(nearest(1 << bit, home), expected);
         }
     }
+    assert_eq!((nearest(0b1001 << 9, 8), nearest(0b1001, 30)), (Some(9), Some(0)));
 }
 
 #[test]
