@@ -284,11 +284,12 @@ impl Conn {
     }
 
     /// How easily it gives way to a new connection when the table is full (`FlowTable::insert`): half-open ones and
-    /// those of a single datagram first, then those that have ended; a living one never.
+    /// those of a single datagram first, then closed ones; a living one never.
     #[inline]
     #[must_use]
     pub fn evictable(&self) -> Option<u8> {
         match self.state {
+            _ if self.flags & ENDED != 0 => Some(0),
             State::Udp if self.flags & (STEADY_REQUEST | STEADY_REPLY) == 0 => Some(0),
             state if state.is_half_open() => Some(0),
             state if state.is_over() => Some(1),

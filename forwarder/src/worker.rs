@@ -1,5 +1,5 @@
-//! One lcore's loop: receive a burst from each port, run it through the pipeline, take what the kernel sends, turn the
-//! timer wheel, transmit. The loop around [`Worker::turn`], the clock and the queues belong to the daemon.
+//! One lcore's loop: receive a burst from each port, run it through the pipeline, take what the kernel sends, let go
+//! what has expired, transmit. The loop around [`Worker::turn`], the clock and the queues belong to the daemon.
 
 mod egress;
 mod held;
@@ -15,7 +15,7 @@ use held::Held;
 use packet_io::{Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
 use std::sync::Arc;
 
-/// Entries of the flow table that one turn looks at for expiry, at most.
+/// Blocks of each flow table that one turn passes in search of expired entries, at most.
 const EXPIRY_BUDGET: usize = 32;
 
 /// The way to the kernel interfaces of the ports, and back.

@@ -307,6 +307,9 @@ fn half_open_connections_give_way_before_closed_ones_and_living_ones_never() {
     assert_eq!((rank("cS"), rank("cS sSA")), (Some(0), Some(0)));
     assert_eq!((rank("cS cF"), rank("cS cA sR")), (Some(1), Some(1)));
     assert_eq!((rank("cS cA"), rank("cS cA cF"), rank("cS cA sF")), (None, None, None));
+    let mut ended = play("nat", "cS cA", &Settings::default()).unwrap();
+    ended.end(false);
+    assert_eq!(ended.evictable(), Some(0));
 }
 
 #[test]

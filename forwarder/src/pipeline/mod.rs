@@ -192,7 +192,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
     }
 
-    /// Lets go the entries whose time is up, doing no more than `budget` at a time (`FlowTable::advance`).
+    /// Lets go the entries whose time is up, doing no more than `budget` allows (`FlowTable::advance`).
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
         let Self { conns, templates, ledger, .. } = self;
         conns.advance(now, budget, |conn, _| {
