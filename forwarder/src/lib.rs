@@ -2,7 +2,8 @@
 //!
 //! A packet walks these files in this order:
 //!
-//! 1. [`worker`]: the loop of one lcore: receive a burst, run it through the pipeline, transmit, turn the timer wheel
+//! 1. [`worker`]: the loop of one lcore: receive a burst, run it through the pipeline, transmit, let entries
+//!    expire
 //! 2. [`pipeline`]: the stages over a burst; each frame ends in a `Verdict`, a dropped one with a `DropReason`
 //! 3. [`wire`]: header views over bytes; [`parse`]: one frame to its addresses, ports, hash and kind
 //! 4. [`flow_table`]: where a connection is found (mechanism); [`conn`]: what it means (states, timeouts, counts)
