@@ -2,6 +2,7 @@
 
 use crate::options::LogFormat;
 use dpdk_ffi::log::Level;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `filter` is as `--log-level` takes it.
@@ -24,6 +25,14 @@ fn colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Set once DPDK has started.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// DPDK has started: from now on its lines are logged as grave as they are.
+pub fn dpdk_started() {
+    STARTED.store(true, Relaxed);
+}
+
 /// A line of DPDK's. What its drivers call errors on the way to something that works is not one here.
 pub fn dpdk(level: Level, line: &str) {
     /// net_tap wants a queueing discipline for rte_flow, which is not used there, and tells secondary processes of its
@@ -31,7 +40,8 @@ pub fn dpdk(level: Level, line: &str) {
     const HARMLESS: [&str; 4] = ["qdisc", "multiq", "Disabling rte flow", "start req to secondary"];
     let harmless = HARMLESS.iter().any(|word| line.contains(word));
     match level {
-        _ if harmless => tracing::debug!(target: "dpdk", "{line}"),
+        // What goes wrong at the start is said once, in the error that ends it.
+        _ if harmless || !STARTED.load(Relaxed) => tracing::debug!(target: "dpdk", "{line}"),
         Level::Error => tracing::error!(target: "dpdk", "{line}"),
         Level::Warning => tracing::warn!(target: "dpdk", "{line}"),
         Level::Notice => tracing::info!(target: "dpdk", "{line}"),

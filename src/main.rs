@@ -61,6 +61,7 @@ fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
         .context("cannot watch for signals")?;
     let server = Server::bind(plan.socket.as_deref())?;
     let eal = Eal::init(&plan.eal, log::dpdk)?;
+    log::dpdk_started();
     // Control threads run anywhere; only the lcores stay where they are.
     eal.unpin();
     let pool = Mempool::new(

@@ -10,7 +10,7 @@ pub(crate) fn init(lines: &[Line], culprit: Option<&str>, reason: String) -> Err
         return Error::NoDriver(quoted(&line.text));
     }
     if find("Cannot get hugepage information").is_some() {
-        return Error::NoHugePages;
+        return if find("no mounted hugetlbfs").is_some() { Error::NotMounted } else { Error::NoHugePages };
     }
     if find("Is another primary process running?").is_some() {
         return Error::PrefixInUse;

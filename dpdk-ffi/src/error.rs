@@ -16,6 +16,11 @@ pub enum Error {
     /// There is no free huge page.
     #[error("no free huge pages: reserve some with `sysctl -w vm.nr_hugepages=512`, or start with --no-huge -m 512")]
     NoHugePages,
+    /// Huge pages are reserved, but there is no place for their files.
+    #[error(
+        "huge pages are reserved but no hugetlbfs is mounted: `mount -t hugetlbfs nodev /dev/hugepages`, or start with --in-memory"
+    )]
+    NotMounted,
     /// The memory asked for is not there.
     #[error("the EAL cannot reserve its memory ({0}): ask for less with -m, or reserve more huge pages")]
     NoMemory(String),
