@@ -12,6 +12,7 @@ pub mod parse;
 pub mod popt;
 pub mod run;
 pub mod sort;
+pub mod system;
 
 use crate::command::{Command, Error, Reply};
 

@@ -3,12 +3,15 @@
 //!
 //! Every front end makes a [`command::Command`] and gets a [`command::Reply`]; nothing else changes the director.
 
+pub mod client;
 pub mod command;
 pub mod config;
+pub mod console;
 pub mod director;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod publish;
 pub mod recordings;
 pub mod server;
+pub mod socket;
 pub mod state;

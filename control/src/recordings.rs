@@ -300,15 +300,18 @@ impl<P: DataPath> Replay<P> {
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let status = match words.split_first() {
             Some((cat, [file])) if cat == "cat" => self.cat(file, &mut output),
-            Some((program, arguments)) => Session {
-                program,
-                executor: self,
-                names,
-                input: &mut input.as_bytes(),
-                output: &mut output,
-                errors: &mut errors,
+            Some((program, arguments)) => {
+                Session {
+                    program,
+                    executor: self,
+                    names,
+                    input: &mut input.as_bytes(),
+                    output: &mut output,
+                    errors: &mut errors,
+                }
+                .run(arguments)
+                .status
             }
-            .run(arguments),
             None => 0,
         };
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -74,14 +74,6 @@ impl Changes {
     }
 }
 
-/// The one place where a scheduler's name is looked up.
-#[must_use]
-pub fn is_scheduler(name: &str) -> bool {
-    const NAMES: [&str; 14] =
-        ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"];
-    Kind::by_name(name).is_some() || NAMES.contains(&name)
-}
-
 impl State {
     /// No services, the kernel's defaults. The first estimation is 2 s after `now`.
     #[must_use]
@@ -376,7 +368,7 @@ impl State {
 
 fn check_service(spec: &ServiceSpec) -> Result<(), Error> {
     let engine_known = spec.engine.as_deref().is_none_or(|engine| engine == "sip");
-    if !is_scheduler(&spec.scheduler) || !engine_known {
+    if Kind::by_name(&spec.scheduler).is_none() || !engine_known {
         return Err(Error::SchedulerNotFound);
     }
     match (spec.service.family(), spec.netmask) {

@@ -26,23 +26,33 @@ pub struct Session<'a> {
 }
 
 /// How a call ended.
-struct End {
-    status: u8,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Exit status.
+    pub status: u8,
+    /// True if the director could not be asked or did not answer as it should.
+    pub lost: bool,
     /// True if it also ends a `-R` that it is a line of.
     ends_restore: bool,
 }
 
+impl End {
+    fn new(status: u8, ends_restore: bool) -> Self {
+        Self { status, lost: false, ends_restore }
+    }
+}
+
 impl Session<'_> {
-    /// Does one call; `arguments` are without the program's name. Answers the exit status.
-    pub fn run(&mut self, arguments: &[String]) -> u8 {
-        self.call(arguments, Source::Shell).status
+    /// Does one call; `arguments` are without the program's name.
+    pub fn run(&mut self, arguments: &[String]) -> End {
+        self.call(arguments, Source::Shell)
     }
 
     fn call(&mut self, arguments: &[String], source: Source) -> End {
         match parse(self.program, arguments, source, self.names) {
             Err(Failure { message, status, ends_restore }) => {
                 self.complain(&message);
-                End { status, ends_restore }
+                End::new(status, ends_restore)
             }
             Ok(invocation) => self.invoke(invocation),
         }
@@ -53,23 +63,23 @@ impl Session<'_> {
             Invocation::Change(command) => (self.executor.execute(command).map(|_| ()), 255, false),
             Invocation::List(list) => (self.list(list), 1, true),
             Invocation::Save { numeric, full } => (self.save(numeric, full), 1, true),
-            Invocation::Restore { atomic: false } => return End { status: self.restore(), ends_restore: true },
-            Invocation::Restore { atomic: true } => return End { status: self.restore_all(), ends_restore: true },
+            Invocation::Restore { atomic: false } => return self.restore(),
+            Invocation::Restore { atomic: true } => return self.restore_all(),
             Invocation::Help => {
                 self.print(&help::usage(self.program));
-                return End { status: 0, ends_restore: true };
+                return End::new(0, true);
             }
             Invocation::Version => {
                 self.print(&help::version(self.program));
-                return End { status: 0, ends_restore: true };
+                return End::new(0, true);
             }
         };
         match result {
-            Ok(()) => End { status: 0, ends_restore: false },
+            Ok(()) => End::new(0, false),
             Err(error) => {
                 let lost = matches!(error, Error::Unreachable { .. });
                 self.complain(&error.to_string());
-                End { status: if lost { 255 } else { failed }, ends_restore: ends_restore || lost }
+                End { status: if lost { 255 } else { failed }, lost, ends_restore: ends_restore || lost }
             }
         }
     }
@@ -153,24 +163,23 @@ impl Session<'_> {
     }
 
     /// As ipvsadm: line by line; what the kernel refuses is passed over, what makes no sense ends it.
-    fn restore(&mut self) -> u8 {
-        let mut status = 0;
+    fn restore(&mut self) -> End {
+        let mut end = End::new(0, false);
         while let Some(line) = self.line() {
             let words = words(&line);
             if words.is_empty() {
                 continue;
             }
-            let end = self.call(&words, Source::Restore);
-            status = end.status;
+            end = self.call(&words, Source::Restore);
             if end.ends_restore {
                 break;
             }
         }
-        status
+        end
     }
 
     /// All lines or none, in place of what is there.
-    fn restore_all(&mut self) -> u8 {
+    fn restore_all(&mut self) -> End {
         let mut commands = vec![Command::Clear];
         let mut lines = vec![0];
         let mut number = 0;
@@ -194,15 +203,22 @@ impl Session<'_> {
                 lines.splice(1..1, stops.iter().map(|_| 0));
                 commands.splice(1..1, stops);
             }
-            Err(error) => return self.refuse(0, &error.to_string(), 255),
+            Err(error) => return self.fail(error),
         }
         match self.executor.execute(Command::Transaction { commands }) {
-            Ok(_) => 0,
+            Ok(_) => End::new(0, true),
             Err(Error::Transaction { index, error }) => {
                 self.refuse(lines.get(index).copied().unwrap_or(0), &error.to_string(), 255)
             }
-            Err(error) => self.refuse(0, &error.to_string(), 255),
+            Err(error) => self.fail(error),
         }
+    }
+
+    /// The whole restore failed, perhaps without an answer; then nobody knows whether it took place.
+    fn fail(&mut self, error: Error) -> End {
+        let lost = matches!(error, Error::Unreachable { .. });
+        self.complain(&error.to_string());
+        End { status: 255, lost, ends_restore: true }
     }
 
     /// Daemons that a restore starts are stopped before, if they run.
@@ -221,12 +237,12 @@ impl Session<'_> {
         }
     }
 
-    fn refuse(&mut self, line: usize, why: &str, status: u8) -> u8 {
+    fn refuse(&mut self, line: usize, why: &str, status: u8) -> End {
         match line {
             0 => self.complain(&format!("{why}; nothing was changed")),
             line => self.complain(&format!("line {line}: {why}; nothing was changed")),
         }
-        status
+        End::new(status, true)
     }
 
     /// The next line of the input; too long a one is cut and so refused.

@@ -1,0 +1,107 @@
+//! rvsadm's end of the control socket: an [`Executor`] that asks the daemon.
+
+use crate::command::{Command, Error, Reply};
+use crate::ipvsadm::Executor;
+use crate::socket::{Answer, LONGEST};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The daemon must take and answer a request within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How the daemon was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It could not be reached at all.
+    AtFirst,
+    /// It went away, or spoke nonsense, after it had been reached.
+    Midway,
+}
+
+/// A connection to the daemon, made by the first command.
+#[derive(Debug)]
+pub struct Remote {
+    path: PathBuf,
+    connection: Option<BufReader<UnixStream>>,
+    lost: Option<Lost>,
+}
+
+impl Remote {
+    /// Of the daemon on this socket.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), connection: None, lost: None }
+    }
+
+    /// How the daemon was lost, if it was.
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        self.lost
+    }
+
+    fn connect(&mut self) -> Result<&mut BufReader<UnixStream>, Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.open().map_err(|error| {
+                self.lost = Some(Lost::AtFirst);
+                Error::Unreachable { why: self.explain(&error) }
+            })?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    fn open(&self) -> io::Result<BufReader<UnixStream>> {
+        let stream = UnixStream::connect(&self.path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(BufReader::new(stream))
+    }
+
+    fn explain(&self, error: &io::Error) -> String {
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => {
+                "no such socket: start rvsd, or say where its socket is with --socket or RVS_SOCKET".to_owned()
+            }
+            io::ErrorKind::ConnectionRefused => "nobody answers: rvsd is gone, start it again".to_owned(),
+            io::ErrorKind::PermissionDenied => "permission denied: run as root, or as a member of its group".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("cannot reach rvsd on {}: {advice}", self.path.display())
+    }
+
+    fn ask(&mut self, request: &str) -> Result<Reply, Error> {
+        let connection = self.connect()?;
+        // a daemon that turns us away says why and hangs up, perhaps before it has read anything
+        let sent = connection.get_mut().write_all(request.as_bytes());
+        let mut line = Vec::new();
+        let read = connection.take(LONGEST as u64).read_until(b'\n', &mut line);
+        let broken = |detail: &str| Error::Unreachable {
+            why: format!("rvsd was lost in the middle of an answer ({detail}); what was printed is not all"),
+        };
+        match (sent, read) {
+            (_, Ok(_)) if line.last() == Some(&b'\n') => {
+                let line = String::from_utf8_lossy(&line);
+                match line.trim_start().starts_with('{') {
+                    true => Answer::result(&line),
+                    false => Err(Error::Unreachable { why: format!("rvsd says: {}", line.trim_end()) }),
+                }
+            }
+            (Err(error), _) | (Ok(()), Err(error)) => Err(broken(&error.to_string())),
+            (Ok(()), Ok(_)) => Err(broken("it hung up")),
+        }
+    }
+}
+
+impl Executor for Remote {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        let request = serde_json::to_string(&command).map_err(|error| Error::BadRequest { why: error.to_string() })?;
+        let result = self.ask(&(request + "\n"));
+        if matches!(result, Err(Error::Unreachable { .. })) {
+            self.connection = None;
+            self.lost.get_or_insert(Lost::Midway);
+        }
+        result
+    }
+}

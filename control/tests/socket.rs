@@ -1,0 +1,272 @@
+//! The control socket from both ends, and the `rvsadm` binary on it.
+
+use control::client::Remote;
+use control::command::{Command, ConnectionPage, ConnectionView, Counters, Error, Reply, ServiceName, ServiceSpec};
+use control::ipvsadm::Executor;
+use control::server::{BindError, Server, Serving};
+use control::state::{Limits, Live, Observed, State};
+use forwarder::clock::Tick;
+use forwarder::service::DestId;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Output, Stdio};
+use std::thread::JoinHandle;
+
+/// A director with a table of connections and nothing else that lives.
+struct Director(State);
+
+const CONNECTIONS: u64 = 2500;
+const PAGE: u64 = 1000;
+
+struct Table2500;
+
+impl Observed for Table2500 {
+    fn now(&self) -> Tick {
+        Tick(0)
+    }
+    fn counters(&self, _: DestId) -> Counters {
+        Counters::default()
+    }
+    fn live(&self, _: DestId) -> Live {
+        Live::default()
+    }
+    fn connections(&self, cursor: u64) -> ConnectionPage {
+        let end = (cursor + PAGE).min(CONNECTIONS);
+        let view = |n: u64| ConnectionView {
+            protocol: "TCP".into(),
+            expires: 900,
+            state: "ESTABLISHED".into(),
+            client: "10.0.0.9".parse().unwrap(),
+            client_port: n as u16,
+            target: "10.0.0.1".parse().unwrap(),
+            target_port: 80,
+            server: "10.0.0.2".parse().unwrap(),
+            server_port: 80,
+            engine: None,
+        };
+        ConnectionPage { connections: (cursor..end).map(view).collect(), next: (end < CONNECTIONS).then_some(end) }
+    }
+    fn interface_mtu(&self, _: &str) -> Option<u32> {
+        Some(1500)
+    }
+}
+
+impl Executor for Director {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.0.execute(command, &Table2500)
+    }
+}
+
+/// A served director in a directory of its own.
+struct Served {
+    directory: tempfile::TempDir,
+    serving: Option<Serving>,
+}
+
+impl Served {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::bind(Some(&directory.path().join("control.sock"))).unwrap();
+        let serving = server.start(Director(State::new(Limits::default(), Tick(0)))).unwrap();
+        Self { directory, serving: Some(serving) }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    /// The binary under a name of our choice.
+    fn call(&self, name: &str, line: &str, input: &str) -> Output {
+        call(self.directory.path(), &self.socket(), name, line, input)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.serving.take());
+        assert!(!self.socket().exists(), "the socket's file goes with the daemon");
+    }
+}
+
+fn call(directory: &Path, socket: &Path, name: &str, line: &str, input: &str) -> Output {
+    let program = directory.join(name);
+    if !program.exists() {
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rvsadm"), &program).unwrap();
+    }
+    let mut child = Process::new(program)
+        .args(line.split_whitespace())
+        .env("RVS_SOCKET", socket)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn printed(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn ok(text: &str) -> (Option<i32>, String, String) {
+    (Some(0), text.to_owned(), String::new())
+}
+
+#[test]
+fn a_script_of_calls() {
+    let served = Served::start();
+    let rules = "-A -t 10.0.0.1:80 -s wrr -p 300\n-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -m -w 2\n";
+    assert_eq!(printed(&served.call("ipvsadm", "-A -t 10.0.0.1:80 -s wrr -p 300", "")), ok(""));
+    assert_eq!(printed(&served.call("rvsadm", "-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -m -w 2 -x 9", "")), ok(""));
+    assert_eq!(printed(&served.call("ipvsadm-save", "-n", "")), ok(rules));
+    let (status, _, errors) = printed(&served.call("ipvsadm", "-A -t 10.0.0.1:80", ""));
+    assert_eq!((status, errors.as_str()), (Some(255), "Service already exists\n"));
+    let (status, _, errors) = printed(&served.call("rvsadm", "-A -t 10.0.0.1:x", ""));
+    assert_eq!((status, errors.as_str()), (Some(2), "illegal virtual server address[:port] specified\n"));
+    let (status, _, errors) = printed(&served.call("ipvsadm", "-Ln -f 7", ""));
+    assert_eq!((status, errors.as_str()), (Some(1), "No such service\n"));
+    let full = printed(&served.call("rvsadm", "-S -n --full", "")).1;
+    assert_eq!(full, rules.replace(" -w 2", " -w 2 -x 9") + "--set 900 120 300\n");
+}
+
+#[test]
+fn a_restore_is_one_transaction() {
+    let served = Served::start();
+    let rules = "-A -f 5 -s rr\n-a -f 5 -r 10.0.0.2:0 -g -w 1\n";
+    assert_eq!(printed(&served.call("ipvsadm-restore", "", rules)), ok(""));
+    assert_eq!(printed(&served.call("ipvsadm", "-Sn", "")), ok(rules));
+    let refused = printed(&served.call("ipvsadm-restore", "", "# rules\n-A -f 6\n\n-a -f 7 -r 10.0.0.2\n"));
+    assert_eq!(refused, (Some(255), String::new(), "line 4: Service not defined; nothing was changed\n".to_owned()));
+    let refused = printed(&served.call("ipvsadm-restore", "", "-A -f 6\n-A -f x\n"));
+    let message = "line 2: invalid fwmark value `x' specified; nothing was changed\n";
+    assert_eq!(refused, (Some(2), String::new(), message.to_owned()));
+    assert_eq!(printed(&served.call("ipvsadm", "-Sn", "")), ok(rules));
+}
+
+#[test]
+fn connections_come_in_pages_and_are_all_there() {
+    let served = Served::start();
+    let (status, list, _) = printed(&served.call("ipvsadm", "-Lnc", ""));
+    assert_eq!((status, list.lines().count() as u64), (Some(0), 2 + CONNECTIONS));
+    let row = "TCP 15:00  ESTABLISHED 10.0.0.9:2499      10.0.0.1:80        10.0.0.2:80";
+    assert_eq!(list.lines().last(), Some(row));
+    let (_, list, _) = printed(&served.call("rvsadm", "-L -c --json", ""));
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["connections"].as_array().unwrap().len() as u64, CONNECTIONS);
+}
+
+#[test]
+fn lines_and_requests_on_the_socket() {
+    let served = Served::start();
+    let stream = UnixStream::connect(served.socket()).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut say = |line: &str| {
+        (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
+        lines.next().unwrap().unwrap()
+    };
+    assert_eq!(say("frobnicate"), "Command not found");
+    assert_eq!(say("ipvsadm -A"), "You need to supply the 'service-address' option for the 'add-service' command");
+    assert_eq!(say(r#"{"command":"clear"}"#), r#"{"reply":"done"}"#);
+    assert_eq!(
+        say(r#"{"command":"delete_service","service":{"mark":{"mark":3}}}"#),
+        r#"{"error":{"error":"no_such_service"},"message":"No such service"}"#
+    );
+    assert!(say(r#"{"command":"clear""#).contains("bad_request"));
+    assert!(say(r#"{"command":"fly"}"#).contains("bad_request"));
+    (&stream).write_all(b"quit\n").unwrap();
+    assert!(lines.next().is_none());
+}
+
+#[test]
+fn a_client_keeps_its_connection() {
+    let served = Served::start();
+    let mut remote = Remote::new(&served.socket());
+    let service = ServiceName::Mark { mark: 1, ipv6: false };
+    assert_eq!(remote.execute(Command::AddService(ServiceSpec::new(service))), Ok(Reply::Done));
+    assert_eq!(remote.execute(Command::AddService(ServiceSpec::new(service))), Err(Error::ServiceExists));
+    assert_eq!(remote.execute(Command::DeleteService { service }), Ok(Reply::Done));
+    assert_eq!(remote.lost(), None);
+}
+
+#[test]
+fn one_daemon_a_socket() {
+    let served = Served::start();
+    assert!(matches!(Server::bind(Some(&served.socket())), Err(BindError::InUse(_))));
+    assert_eq!(std::fs::metadata(served.socket()).unwrap().permissions().mode() & 0o777, 0o660);
+    let stale = served.directory.path().join("new/stale.sock");
+    std::fs::create_dir(stale.parent().unwrap()).unwrap();
+    drop(UnixListener::bind(&stale).unwrap());
+    drop(Server::bind(Some(&stale)).unwrap());
+    assert!(!stale.exists());
+    let file = served.directory.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    assert!(matches!(Server::bind(Some(&file)), Err(BindError::NotASocket(_))));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    drop(Server::bind(Some(&served.directory.path().join("made/for/it.sock"))).unwrap());
+}
+
+#[test]
+fn a_daemon_that_is_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("no.sock");
+    for (name, line, status) in
+        [("rvsadm", "-Ln", 3), ("ipvsadm", "-Ln", 2), ("ipvsadm", "-C", 2), ("ipvsadm", "-R", 2)]
+    {
+        let (got, output, errors) = printed(&call(directory.path(), &socket, name, line, "-C\n-C\n"));
+        assert_eq!((got, output.as_str(), errors.lines().count()), (Some(status), "", 1), "{name} {line}: {errors}");
+        assert!(errors.contains("no such socket"), "{errors}");
+    }
+    drop(UnixListener::bind(&socket).unwrap());
+    let (status, _, errors) = printed(&call(directory.path(), &socket, "rvsadm", "", ""));
+    assert_eq!(status, Some(3));
+    assert!(errors.contains("nobody answers"), "{errors}");
+    let (status, help, _) = printed(&call(directory.path(), &socket, "rvsadm", "-h", ""));
+    assert_eq!(status, Some(0), "help needs no daemon");
+    assert!(help.contains("RVS"));
+}
+
+/// A daemon that answers with these bytes and hangs up.
+fn answering(bytes: &'static [u8]) -> (tempfile::TempDir, PathBuf, JoinHandle<()>) {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = stream.read(&mut [0; 16]);
+    });
+    (directory, socket, thread)
+}
+
+#[test]
+fn a_list_that_breaks_off_does_not_look_whole() {
+    let whole = br#"{"reply":{"connections":{"connections":[],"next":7}}}"#;
+    let rows: [(&'static [u8], &str, &str, i32, &str); 6] = [
+        (b"{\"reply\":{\"services\":[", "rvsadm", "-Ln", 3, "in the middle of an answer"),
+        (b"{\"reply\":{\"services\":[]}}", "rvsadm", "-Ln", 3, "in the middle of an answer"),
+        (b"", "ipvsadm", "-C", 255, "in the middle of an answer"),
+        (b"{\"x\":1}\n", "rvsadm", "-Ln", 3, "of one version"),
+        (b"{\"reply\":\"done\"}\n", "rvsadm", "-Ln", 3, "of another version"),
+        (b"too many clients, try again\n", "rvsadm", "-Ln", 3, "too many clients"),
+    ];
+    for (bytes, name, line, expected, message) in rows {
+        let (directory, socket, thread) = answering(bytes);
+        let (status, output, errors) = printed(&call(directory.path(), &socket, name, line, ""));
+        thread.join().unwrap();
+        assert_eq!((status, output.as_str()), (Some(expected), ""), "{errors}");
+        assert!(errors.contains(message) && errors.lines().count() == 1, "{errors}");
+    }
+    let first_page: &'static [u8] = Vec::leak([whole.as_slice(), b"\n"].concat());
+    let (directory, socket, thread) = answering(first_page);
+    let (status, output, errors) = printed(&call(directory.path(), &socket, "rvsadm", "-Lnc", ""));
+    thread.join().unwrap();
+    assert_eq!((status, output.lines().count()), (Some(3), 2), "the rest did not come");
+    assert!(errors.contains("is not all"), "{errors}");
+}
