@@ -55,9 +55,9 @@ fn part(text: &str) -> Option<u32> {
 }
 
 /// `ADDRESS[:PORT]`, `[IPV6]:PORT` or a bare IPv6 address, with names for both; none if it is no such thing. An IPv4
-/// address in brackets loses its port, as in ipvsadm.
+/// address in brackets loses its port, as in ipvsadm. Without a protocol, ports have no names.
 #[must_use]
-pub fn endpoint(text: &str, protocol: Protocol, names: &dyn Names) -> Option<(IpAddr, Option<u16>)> {
+pub fn endpoint(text: &str, protocol: Option<Protocol>, names: &dyn Names) -> Option<(IpAddr, Option<u16>)> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -80,7 +80,7 @@ pub fn endpoint(text: &str, protocol: Protocol, names: &dyn Names) -> Option<(Ip
     };
     let Some(port) = port else { return Some((address, None)) };
     let number = number(port, 0, 65_535).map(|port| port as u16);
-    Some((address, Some(number.or_else(|| names.port(port, protocol))?)))
+    Some((address, Some(number.or_else(|| names.port(port, protocol?))?)))
 }
 
 #[cfg(test)]
@@ -167,7 +167,8 @@ mod tests {
         ];
         for (text, expected) in rows {
             let expected = expected.map(|(address, port): (&str, _)| (address.parse().unwrap(), port));
-            assert_eq!(endpoint(text, Protocol::Tcp, &names), expected, "{text}");
+            assert_eq!(endpoint(text, Some(Protocol::Tcp), &names), expected, "{text}");
         }
+        assert_eq!(endpoint("1.2.3.4:http", None, &names), None);
     }
 }

@@ -204,7 +204,8 @@ struct Draft<'a> {
     names: &'a dyn Names,
     given: OptSet,
     family: Family,
-    protocol: Protocol,
+    /// None before the service is named.
+    protocol: Option<Protocol>,
     address: IpAddr,
     port: u16,
     mark: u32,
@@ -241,7 +242,7 @@ impl<'a> Draft<'a> {
             names,
             given: OptSet::default(),
             family: Family::V4,
-            protocol: Protocol::Tcp,
+            protocol: None,
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             port: 0,
             mark: 0,
@@ -275,7 +276,7 @@ impl<'a> Draft<'a> {
             Tag::Mark => {
                 self.given.add(Opt::Service)?;
                 self.family = Family::V4;
-                self.protocol = Protocol::Tcp;
+                self.protocol = Some(Protocol::Tcp);
                 self.mark = number(text, 1, u32::MAX.into())
                     .ok_or_else(|| format!("invalid fwmark value `{text}' specified"))?
                     as u32;
@@ -300,9 +301,9 @@ impl<'a> Draft<'a> {
 
     fn service(&mut self, protocol: Protocol, text: &str) -> Result<(), Failure> {
         self.given.add(Opt::Service)?;
-        self.protocol = protocol;
+        self.protocol = Some(protocol);
         let illegal = "illegal virtual server address[:port] specified";
-        let (address, port) = endpoint(text, protocol, self.names).ok_or(illegal)?;
+        let (address, port) = endpoint(text, Some(protocol), self.names).ok_or(illegal)?;
         self.address = address;
         self.port = port.unwrap_or(0);
         self.family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
@@ -406,7 +407,11 @@ impl<'a> Draft<'a> {
 
     fn service_name(&self) -> ServiceName {
         match self.mark {
-            0 => ServiceName::Address { protocol: self.protocol, address: self.address, port: self.port },
+            0 => ServiceName::Address {
+                protocol: self.protocol.unwrap_or(Protocol::Tcp),
+                address: self.address,
+                port: self.port,
+            },
             mark => ServiceName::Mark { mark, ipv6: self.family == Family::V6 },
         }
     }
@@ -420,7 +425,7 @@ impl<'a> Draft<'a> {
         if self.mark == 0 && self.port == 0 && self.persistence.is_none() {
             return Err("Zero port specified for non-persistent service".into());
         }
-        if one_packet && self.mark == 0 && self.protocol != Protocol::Udp {
+        if one_packet && self.mark == 0 && self.protocol != Some(Protocol::Udp) {
             return Err("One-Packet Scheduling is only for UDP virtual services".into());
         }
         let mut spec = ServiceSpec::new(self.service_name());
@@ -527,3 +532,6 @@ fn scheduler_flags(scheduler: &str, text: &str) -> Result<SchedulerFlags, Failur
     }
     Ok(flags)
 }
+
+#[cfg(test)]
+mod tests;
