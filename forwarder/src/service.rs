@@ -169,7 +169,7 @@ pub struct Service {
     /// Counts the destinations' additions, edits and deletions: as in the kernel, wrr restarts at each, even at an edit
     /// that changes nothing.
     pub edits: u32,
-    /// What the scheduler prepared from the members ([`scheduler::Kind::prepare`]): the tables of dh, sh and mh.
+    /// What the scheduler prepared from the members ([`scheduler::Definition::prepare`]): the tables of dh, sh and mh.
     pub table: scheduler::Table,
 }
 

@@ -58,7 +58,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
             let block = self.hand.block;
             self.hand.block = if block + 1 == self.blocks.len() { 0 } else { block + 1 };
             self.hand.owed -= 1;
-            let Block { occupied, earliest, .. } = self.blocks[block];
+            let Block { occupied, earliest } = self.blocks[block];
             if occupied != 0 && now.reached(earliest) {
                 self.hand.due = Some(block);
                 slots_of(block, occupied).for_each(|at| self.slots.prefetch(at));

@@ -68,7 +68,7 @@ fn check(table: &Table) {
         assert_eq!(table.slots[at].entries & WINDOW, *word, "word of slot {at}");
     }
     for (block, expected) in beyond.iter().enumerate() {
-        assert_eq!(table.blocks[block].beyond, *expected, "entries that passed by block {block}");
+        assert_eq!(table.beyond[block], *expected, "entries that passed by block {block}");
         if *expected == 0 {
             assert!(table.slots[block * BLOCK..][..BLOCK].iter().all(|slot| slot.entries & BEYOND == 0));
         }
@@ -139,6 +139,20 @@ fn one_endpoint_fills_its_windows_and_no_more() {
     }
     check(&table);
     assert_eq!(table.len(), 64);
+}
+
+#[test]
+fn no_hash_leads_twice_to_the_same_block() {
+    let table = table(64 * BLOCK);
+    for high in [0, 1, u32::MAX / 3, u32::MAX] {
+        for low in [0, 1, 0x4a7, u32::MAX / 4, u32::MAX / 3, u32::MAX / 2, u32::MAX] {
+            let hash = u64::from(high) << 32 | u64::from(low);
+            let mut blocks: Vec<_> = (0..WINDOWS).map(|window| table.home(hash, window) / BLOCK).collect();
+            blocks.sort_unstable();
+            blocks.dedup();
+            assert_eq!(blocks.len(), WINDOWS as usize, "{hash:x}");
+        }
+    }
 }
 
 #[test]
