@@ -75,7 +75,7 @@ impl Changes {
 }
 
 impl State {
-    /// No services, the kernel's defaults. The first estimation is 2 s after `now`.
+    /// No services, the kernel's defaults. The first estimation is about 2 s after `now`.
     #[must_use]
     pub fn new(limits: Limits, now: Tick) -> Self {
         Self {
@@ -153,7 +153,7 @@ impl State {
         })
     }
 
-    /// Lets time pass: estimates rates and forgets deleted destinations. To be called about once a second.
+    /// Lets time pass: estimates rates and forgets deleted destinations. To be called at least once a second.
     pub fn advance(&mut self, observed: &dyn Observed) {
         let due = self.schedule.due(observed.now());
         if self.settings.is_on("run_estimation") {

@@ -1,13 +1,14 @@
 //! Counters and rates as the kernel's estimator shows them (`net/netfilter/ipvs/ip_vs_est.c` of Linux 6.1).
 //!
-//! Every 2 s it copies the counters and moves each rate a quarter of the way to what the last 2 s had. Lists show the
-//! copies, so both are up to 2 s old. All estimators move at the same moment.
+//! About every 2 s it copies the counters and moves each rate a quarter of the way to what was counted since. Lists show
+//! the copies, so both are up to 2 s old. All estimators move at the same moment.
 
 use crate::command::{Counters, Rates, Statistics};
-use forwarder::clock::{TICKS_PER_SECOND, Tick};
+use forwarder::clock::Tick;
 
-/// Between two estimations.
-pub const PERIOD: u32 = 2 * TICKS_PER_SECOND;
+/// Between two estimations, ticks. The kernel means 2 s, and its timer wheel makes 2.08 s of it at HZ=100 (8 jiffies a
+/// slot, rounded up); rates are worked out as if it were 2 s. `tests/rates.rs` has the record.
+pub const PERIOD: u32 = 208;
 
 /// Fraction bits of the kernel's rates: 10 for connections and packets, 5 for bytes.
 const PACKET_SHIFT: u32 = 10;
@@ -74,7 +75,7 @@ pub struct Schedule {
 const ENOUGH: u32 = 128;
 
 impl Schedule {
-    /// Starts now: the first estimation is due in 2 s.
+    /// Starts now: the first estimation is due after one period.
     #[must_use]
     pub fn new(now: Tick) -> Self {
         Self { next: now.plus(PERIOD) }
@@ -144,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn estimations_are_due_every_two_seconds_across_the_wrap() {
+    fn estimations_are_due_every_period_across_the_wrap() {
         let start = Tick(u32::MAX - 50);
         let mut schedule = Schedule::new(start);
-        assert_eq!(schedule.due(start.plus(199)), 0);
-        assert_eq!(schedule.due(start.plus(200)), 1);
-        assert_eq!(schedule.due(start.plus(399)), 0);
-        assert_eq!(schedule.due(start.plus(1000)), 4);
-        assert_eq!(schedule.due(start.plus(1000)), 0);
+        assert_eq!(schedule.due(start.plus(PERIOD - 1)), 0);
+        assert_eq!(schedule.due(start.plus(PERIOD)), 1);
+        assert_eq!(schedule.due(start.plus(2 * PERIOD - 1)), 0);
+        assert_eq!(schedule.due(start.plus(5 * PERIOD)), 4);
+        assert_eq!(schedule.due(start.plus(5 * PERIOD)), 0);
     }
 
     proptest! {

@@ -216,14 +216,14 @@ fn a_forgotten_servers_slot_gets_another_generation() {
     state.execute(delete(nat(3, 1)), &director).unwrap();
     director.pass(&mut state, 119);
     assert!(state.table().destination(old.id).is_some());
-    director.pass(&mut state, 2);
+    director.pass(&mut state, 3);
     assert!(state.table().destination(old.id).is_none());
     state.execute(add(nat(5, 1)), &director).unwrap();
     let new = state.table().destination(id(&state, nat(5, 1))).unwrap().clone();
     assert_eq!(new.id, old.id);
     assert_ne!(new.generation, old.generation);
     director.count(new.id, 1);
-    director.pass(&mut state, 2);
+    director.pass(&mut state, 3);
     let view = view(&mut state, &director);
     assert_eq!(view.servers[0].statistics.counters.connections, 1, "its own, not its predecessor's");
     assert_eq!(view.statistics.counters.connections, 101, "the service had both");
@@ -238,7 +238,7 @@ fn services_and_the_total_keep_what_deleted_ones_counted() {
     }
     state.execute(delete(nat(4, 1)), &director).unwrap();
     assert_eq!(view(&mut state, &director).statistics.counters.connections, 0, "as of the last estimation");
-    director.pass(&mut state, 2);
+    director.pass(&mut state, 3);
     let before = view(&mut state, &director);
     assert_eq!(before.statistics.counters.connections, 9);
     assert_eq!(before.servers.iter().map(|s| s.statistics.counters.connections).collect::<Vec<_>>(), [3, 2]);
@@ -246,7 +246,7 @@ fn services_and_the_total_keep_what_deleted_ones_counted() {
     assert_eq!(view(&mut state, &director).statistics, Statistics::default());
     assert_eq!(state.statistics().counters.connections, 9);
     state.execute(Command::Clear, &director).unwrap();
-    director.pass(&mut state, 2);
+    director.pass(&mut state, 3);
     assert_eq!(state.statistics().counters.connections, 9);
     state.execute(Command::Zero { service: None }, &director).unwrap();
     assert_eq!(state.statistics(), Statistics::default());
