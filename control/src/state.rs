@@ -43,6 +43,8 @@ pub struct State {
     /// The kernel mixes the address of a structure into the order of its service table; here it is a number.
     hash_key: u8,
     schedule: Schedule,
+    /// When deleted destinations were last looked at: a long restore need not look at each line.
+    trash_seen: Tick,
     total: Estimator,
     /// What deleted services counted.
     carried: Counters,
@@ -85,6 +87,7 @@ impl State {
             daemons: Daemons::default(),
             hash_key: 0,
             schedule: Schedule::new(now),
+            trash_seen: now,
             total: Estimator::default(),
             carried: Counters::default(),
             changes: Changes::default(),
@@ -159,7 +162,10 @@ impl State {
         if self.settings.is_on("run_estimation") {
             (0..due).for_each(|_| self.estimate(observed));
         }
-        self.empty_trash(observed);
+        if observed.now().since(self.trash_seen) >= TICKS_PER_SECOND {
+            self.trash_seen = observed.now();
+            self.empty_trash(observed);
+        }
     }
 
     /// What the director did in all.
