@@ -211,6 +211,19 @@ impl Builder {
             table,
         }));
         self.snapshot.index.insert(key, id);
+        if let ServiceKey::Address(_, IpAddr::V4(address), _) = key
+            && !self.snapshot.virtual_addresses.may_contain(address)
+        {
+            let services = self.snapshot.services.iter().flatten();
+            let addresses: Vec<_> = services
+                .filter_map(|service| match service.key {
+                    ServiceKey::Address(_, IpAddr::V4(address), _) => Some(address),
+                    _ => None,
+                })
+                .collect();
+            // An address too many costs some waiting for fragments: the set may be late to shrink.
+            self.snapshot.virtual_addresses = AddressSet::new(addresses.into_iter());
+        }
     }
 }
 

@@ -203,6 +203,8 @@ pub struct Snapshot {
     pub marks: MarkRules,
     /// UDP ports of the GUE tunnels in use, host byte order.
     pub gue_ports: Vec<u16>,
+    /// Addresses of services; a packet to another one is no service's, unless by its mark.
+    pub virtual_addresses: AddressSet,
     /// Some destination is the director itself: what its kernel sends may be a reply.
     pub local_servers: bool,
 }
@@ -250,6 +252,14 @@ impl Snapshot {
     #[must_use]
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
         self.services.get(id.0 as usize)?.as_ref()
+    }
+
+    /// False if a fragment is surely of no service's packet, in either direction; its ports may be unknown.
+    #[must_use]
+    pub fn may_concern(&self, parsed: &Parsed) -> bool {
+        self.virtual_addresses.may_contain(parsed.destination())
+            || self.nat_servers.may_contain(parsed.source())
+            || !(self.index.marks.is_empty() || self.marks.is_empty())
     }
 
     /// True if a packet comes from the address and port of a real server of a NAT service of its protocol.
@@ -306,6 +316,15 @@ pub struct Settings {
     pub lblcr_expiration: u32,
 }
 
+impl Settings {
+    /// True if TCP follows the stricter transitions. With secure_tcp 1 and 2 the kernel switches to them when its memory
+    /// runs short; the memory of these tables is fixed, so only 3, "always", counts.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure_tcp == 3
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -336,13 +355,6 @@ fn address_key(protocol: Protocol, address: Ipv4Addr, port: u16) -> u64 {
 }
 
 impl ServiceIndex {
-    /// True if a service answers at this address. For a rare question: it looks through all of them.
-    #[must_use]
-    pub fn has_address(&self, address: Ipv4Addr) -> bool {
-        let bits = u64::from(u32::from_ne_bytes(address.octets()));
-        self.addresses.keys().any(|key| key >> 32 == bits)
-    }
-
     /// True if there is no IPv4 service at all: then, as in the kernel, the director does nothing.
     #[inline]
     #[must_use]

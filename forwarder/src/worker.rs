@@ -2,15 +2,18 @@
 //! what has expired, transmit. The loop around [`Worker::turn`], the clock and the queues belong to the daemon.
 
 mod egress;
+mod fragments;
 mod held;
 
 use crate::clock::Tick;
-use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Waiting};
+use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
 use crate::police::{Class, LIMITS, Police};
 use crate::publication::Subscription;
 use crate::rewrite::fragment;
 use crate::stats::WorkerStats;
+use crate::wire::ethernet;
 use egress::Egress;
+use fragments::{Collector, Dropped};
 use held::Held;
 use packet_io::{Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
 use std::sync::Arc;
@@ -56,6 +59,7 @@ pub(crate) struct Outlets<F, T, K, N, P> {
     resolver: N,
     police: Police,
     held: Held<F>,
+    collector: Collector<F>,
     stats: Arc<WorkerStats>,
 }
 
@@ -154,7 +158,8 @@ where
         let stats = pipeline.stats().clone();
         let (receive, egress) = queues.into_iter().map(|(rx, tx)| (rx, Egress::new(tx))).unzip();
         let police = Police::new(LIMITS, now);
-        let out = Outlets { pool, egress, kernel, resolver, police, held: Held::new(), stats };
+        let out =
+            Outlets { pool, egress, kernel, resolver, police, held: Held::new(), collector: Collector::new(), stats };
         Self { subscription, pipeline, receive, burst: Burst::new(), out }
     }
 
@@ -169,17 +174,21 @@ where
             if count > 0 {
                 received += count;
                 pipeline.run(&Turn { snapshot, now, port: port as u16 }, burst, out);
+                out.run_collected(&Turn { snapshot, now, port: port as u16 }, pipeline);
             }
         }
         out.take_from_kernel(burst, &Turn { snapshot, now, port: 0 }, pipeline);
         out.release_held(snapshot, now, news);
+        out.expire_fragments(now);
         for egress in &mut out.egress {
             egress.flush(&out.stats);
         }
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
         let stats = &out.stats;
         stats.received.add(received as u64);
-        stats.held.set(out.held.len() as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>());
+        stats.held.set(
+            (out.held.len() + out.collector.len()) as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>(),
+        );
         stats.turns.add(1);
         stats.busy_turns.add(u64::from(received > 0));
         received
@@ -234,6 +243,77 @@ where
         }
     }
 
+    /// Packets whose last fragment has come go through the pipeline as one, and leave in fragments again.
+    #[inline]
+    fn run_collected<M: TableMemory<ConnSlot>>(&mut self, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
+        while let Some((ready, longest)) = self.collector.next() {
+            let turn = Turn { port: ready.port, ..*turn };
+            let verdict = match longest {
+                0 => Verdict::Drop(DropReason::FragmentLimit),
+                _ => pipeline.run_one(&turn, &mut self.collector.whole),
+            };
+            let count = ready.len();
+            match verdict {
+                Verdict::Kernel => {
+                    let mut pieces = Vec::with_capacity(count);
+                    self.collector.finish(ready, |piece| pieces.push(piece));
+                    for piece in pieces {
+                        self.hand_to_kernel(turn.port, piece, turn.now);
+                    }
+                    continue;
+                }
+                Verdict::Transmit(port) => self.send_whole(port, longest, count),
+                Verdict::Split { port, mtu, .. } => self.send_whole(port, mtu.min(longest), count),
+                Verdict::Hold(waiting) => {
+                    self.resolver.resolve(waiting);
+                    self.stats.drops[DropReason::Unresolved as usize].add(count as u64);
+                }
+                Verdict::Drop(reason) => self.stats.drops[reason as usize].add(count as u64),
+                Verdict::Answer(port, reason) => {
+                    self.stats.drops[reason as usize].add(count as u64);
+                    self.answer_whole(port);
+                }
+                Verdict::Collect => self.stats.drops[DropReason::FragmentOverlap as usize].add(count as u64),
+            }
+            self.collector.finish(ready, drop);
+        }
+    }
+
+    /// Sends the packet that was put together from `count` fragments, in fragments of at most `mtu` bytes. The identity
+    /// of the counters holds for what came: `count` frames were forwarded, however many leave.
+    fn send_whole(&mut self, port: u16, mtu: u16, count: usize) {
+        let Self { egress, pool, stats, collector, .. } = self;
+        let mut left = count as u64;
+        let bytes = collector.whole.bytes();
+        let sent = match (egress.get_mut(usize::from(port)), ethernet::payload(bytes)) {
+            (Some(egress), Some((_, l3))) => fragment::split(bytes, l3, mtu, pool, |fragment| {
+                egress.push(fragment, left == 0, stats);
+                left = left.saturating_sub(1);
+            }),
+            _ => false,
+        };
+        if sent { stats.forwarded.add(left) } else { stats.drops[DropReason::NoBuffer as usize].add(left) }
+    }
+
+    /// Sends what the packet that was put together was turned into: an answer to its sender.
+    fn answer_whole(&mut self, port: u16) {
+        let bytes = self.collector.whole.bytes();
+        if let Some(mut frame) = self.pool.allocate()
+            && frame.grow_back(bytes.len())
+        {
+            frame.bytes_mut().copy_from_slice(bytes);
+            self.stats.answered.add(1);
+            self.transmit_own(port, frame);
+        }
+    }
+
+    fn expire_fragments(&mut self, now: Tick) {
+        let expired = self.collector.expire(now);
+        if expired > 0 {
+            self.stats.drops[DropReason::FragmentTimeout as usize].add(expired as u64);
+        }
+    }
+
     /// Sends the held frames whose neighbour has answered, and drops those that waited too long.
     fn release_held(&mut self, snapshot: &crate::service::Snapshot, now: Tick, news: bool) {
         if self.held.is_empty() {
@@ -260,14 +340,18 @@ where
     N: Resolver,
     P: FramePool<Frame = F>,
 {
-    fn finish(&mut self, turn: &Turn<'_>, verdict: crate::pipeline::Verdict, frame: F) {
-        use crate::pipeline::Verdict;
+    fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F) {
         match verdict {
             Verdict::Transmit(port) => self.transmit(port, frame),
             Verdict::Split { port, l3, mtu } => self.split(port, l3, mtu, frame),
             Verdict::Kernel => self.hand_to_kernel(turn.port, frame, turn.now),
             Verdict::Hold(waiting) => self.hold(waiting, frame, turn.now),
             Verdict::Drop(reason) => self.drop(reason, frame),
+            Verdict::Collect => {
+                if let Err(Dropped(count, reason)) = self.collector.add(frame, turn.port, turn.now) {
+                    self.stats.drops[reason as usize].add(count as u64);
+                }
+            }
             Verdict::Answer(port, reason) => {
                 self.stats.drops[reason as usize].add(1);
                 self.stats.answered.add(1);

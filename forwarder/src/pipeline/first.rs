@@ -79,7 +79,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if let Some(SlotId(template)) = choice.template {
             conn.set_template(template);
         }
-        let secure = turn.snapshot.settings.secure_tcp != 0;
+        let secure = turn.snapshot.settings.is_secure();
         let change = conn.see(Direction::Request, signal(frame.bytes(), parsed), secure);
         let timeouts = service.timeouts.as_ref().unwrap_or(&turn.snapshot.timeouts);
         let expires = turn.now.plus(timeouts.of(conn.state));

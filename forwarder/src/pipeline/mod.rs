@@ -141,6 +141,19 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         burst.clear();
     }
 
+    /// One packet that does not come in a burst: put together from fragments.
+    pub fn run_one<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F) -> Verdict {
+        let mut parsed = Parsed::default();
+        parse_into(frame.bytes(), frame.checksums(), &mut parsed);
+        let client = if turn.snapshot.nat_servers.may_contain(parsed.source()) {
+            parsed.destination_endpoint()
+        } else {
+            parsed.source_endpoint()
+        };
+        let hash = hash(client, &self.secret);
+        self.decide(turn, frame, &parsed, hash)
+    }
+
     /// One frame. `hash` is that of its client's endpoint as the first stage guessed the direction.
     #[inline]
     fn decide<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, hash: u64) -> Verdict {
@@ -185,9 +198,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             _ if turn.snapshot.index.is_empty() => Verdict::Kernel,
             Kind::Sctp => self.transport(turn, frame, parsed, hash),
             Kind::IcmpError => self.related(turn, frame, parsed),
-            Kind::Fragment if turn.snapshot.index.has_address(parsed.destination()) => {
-                Verdict::Drop(DropReason::Fragment)
-            }
+            Kind::Fragment if turn.snapshot.may_concern(parsed) => Verdict::Collect,
             _ => Verdict::Kernel,
         }
     }

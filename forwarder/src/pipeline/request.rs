@@ -98,7 +98,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         direction: Direction,
         destination: &Destination,
     ) {
-        let secure = turn.snapshot.settings.secure_tcp != 0;
+        let secure = turn.snapshot.settings.is_secure();
         let conn = self.conns.get_mut(slot);
         let change = conn.see(direction, signal(frame, parsed), secure);
         let conn = *conn;

@@ -16,6 +16,8 @@ pub enum Verdict {
         /// Bytes of IP packet.
         mtu: u16,
     },
+    /// It is a fragment of a packet that may be a service's: it waits for the others.
+    Collect,
     /// It goes to the kernel interface of the port it came from, as it came.
     Kernel,
     /// It waits for this neighbour's MAC address.
@@ -87,8 +89,14 @@ drop_reasons! {
     MartianSource = "martian_source",
     /// A wrong ICMP checksum.
     BadIcmpChecksum = "bad_icmp_checksum",
-    /// A fragment of a service's packet.
-    Fragment = "fragment",
+    /// A fragment whose packet was not whole in time.
+    FragmentTimeout = "fragment_timeout",
+    /// A fragment that overlaps another, and all others of its packet.
+    FragmentOverlap = "fragment_overlap",
+    /// A fragment that was there already.
+    FragmentDuplicate = "fragment_duplicate",
+    /// A fragment too many: of its packet, or of all that wait.
+    FragmentLimit = "fragment_limit",
     /// The time to live ran out; the sender was told.
     TtlExceeded = "ttl_exceeded",
     /// Too big for the way on, and not to be fragmented; the sender was told.

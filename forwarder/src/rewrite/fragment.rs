@@ -107,3 +107,17 @@ fn blank_options(list: &mut [u8]) {
         marked.for_each(|(byte, _)| *byte = options::NOP);
     }
 }
+
+/// The headers of a reassembled packet: the first fragment's, without its fragment fields and with the whole length.
+/// A packet of any fragment with DF keeps DF as the kernel does, if `df`. Writes them into `headers`, which has the
+/// length of the first fragment's Ethernet and IP header, and answers false if the packet would be too long.
+#[must_use]
+pub fn whole_header(headers: &mut [u8], l3: usize, payload: usize, df: bool) -> bool {
+    let Some(header) = headers.get_mut(l3..) else { return false };
+    let Ok(length) = u16::try_from(header.len() + payload) else { return false };
+    let Some(mut ip) = Ipv4::at_mut(header, 0) else { return false };
+    ip.set_total_length(length);
+    ip.set_fragment(if df { ipv4::DF } else { 0 });
+    ipv4::seal(header);
+    true
+}

@@ -2,7 +2,6 @@
 
 use super::{Hop, Outcome, Outer, outer};
 use crate::parse::Parsed;
-use crate::wire::checksum;
 use crate::wire::gre::{self, HEADER, HEADER_WITH_CHECKSUM};
 use crate::wire::ipv4::{self, protocol};
 use packet_io::Frame;
@@ -25,15 +24,10 @@ pub fn send<F: Frame>(
     let extra = if with_checksum { HEADER_WITH_CHECKSUM } else { HEADER };
     outer::push(frame, parsed, protocol::GRE, extra as u8, outer, hop, id, |_, bytes| {
         let (header, inner) = bytes.split_at_mut(extra);
-        write(header, with_checksum, if with_checksum { checksum::sum(inner) } else { 0 });
+        if with_checksum {
+            header.copy_from_slice(&gre::with_checksum(inner));
+        } else {
+            header.copy_from_slice(&gre::PLAIN);
+        }
     })
-}
-
-/// Writes the GRE header in front of a packet with this sum.
-pub(super) fn write(header: &mut [u8], with_checksum: bool, inner: u64) {
-    if with_checksum {
-        header.copy_from_slice(&gre::with_checksum(inner));
-    } else {
-        header.copy_from_slice(&gre::PLAIN);
-    }
 }

@@ -9,7 +9,7 @@ use crate::wire::ipv4::{self, protocol};
 use crate::wire::{checksum, gue, udp};
 use packet_io::Frame;
 
-pub(super) const EXTRA: usize = udp::HEADER + gue::HEADER;
+const EXTRA: usize = udp::HEADER + gue::HEADER;
 
 /// Bytes that the tunnel adds to a packet.
 pub const OVERHEAD: u16 = (ipv4::HEADER + EXTRA) as u16;
@@ -38,20 +38,12 @@ pub const fn source_port(hash: u32) -> u16 {
 pub fn send<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, gue: &Gue, hop: &Hop, id: &mut u16) -> Outcome {
     outer::push(frame, parsed, protocol::UDP, EXTRA as u8, outer, hop, id, |addresses, bytes| {
         let length = bytes.len() as u16; // the outer total length was checked to fit
-        let (header, inner) = bytes.split_at_mut(EXTRA);
-        // The sum is the expensive part: not for nothing.
-        let inner = if gue.checksum { checksum::sum(inner) } else { 0 };
-        write(header, gue, addresses, length, inner);
+        bytes[..udp::HEADER].copy_from_slice(&udp::datagram(gue.source_port, gue.port, length));
+        bytes[udp::HEADER..EXTRA].copy_from_slice(&gue::IPV4);
+        if gue.checksum {
+            let pseudo = checksum::pseudo(addresses, protocol::UDP, length);
+            let sum = checksum::finish_udp(pseudo + checksum::sum(bytes));
+            bytes[udp::CHECKSUM..udp::CHECKSUM + 2].copy_from_slice(&sum.to_ne_bytes());
+        }
     })
-}
-
-/// Writes the UDP and GUE headers in front of a packet with this sum; `length` is that of headers and packet.
-pub(super) fn write(header: &mut [u8], gue: &Gue, addresses: u64, length: u16, inner: u64) {
-    header[..udp::HEADER].copy_from_slice(&udp::datagram(gue.source_port, gue.port, length));
-    header[udp::HEADER..].copy_from_slice(&gue::IPV4);
-    if gue.checksum {
-        let pseudo = checksum::pseudo(addresses, protocol::UDP, length);
-        let sum = checksum::finish_udp(pseudo + checksum::sum(header) + inner);
-        header[udp::CHECKSUM..udp::HEADER].copy_from_slice(&sum.to_ne_bytes());
-    }
 }

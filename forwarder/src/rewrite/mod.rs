@@ -6,11 +6,10 @@
 //! * [`dr`], [`nat`], [`ipip`]: every packet of a connection; [`gue`], [`gre`]: the other tunnels (`outer`: what they share)
 //! * [`quoted`]: ICMP errors about a connection; [`options`]: IP options that a router fills in
 //! * [`icmp_error`], [`reset`]: what the director itself answers, written over the frame that caused it
-//! * [`fragment`]: what is longer than the MTU it leaves by; [`fragments`]: what came in fragments
+//! * [`fragment`]: what is longer than the MTU it leaves by
 
 pub mod dr;
 pub mod fragment;
-pub mod fragments;
 pub mod gre;
 pub mod gue;
 pub mod icmp_error;

@@ -66,9 +66,9 @@ pub fn reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> 
 }
 
 /// Rewrites a reply of the director's own kernel, which chose its MAC addresses and TTL itself: only its source becomes
-/// the virtual service. Answers false if the frame is shorter than its headers.
+/// the virtual service. Answers false if the frame is shorter than it was parsed to be.
 pub fn own_reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat) -> bool {
-    replace::<Source>(frame.bytes_mut(), parsed, nat, std::iter::empty()).is_some()
+    replace::<Source>(frame.bytes_mut(), parsed, nat)
 }
 
 const L3: usize = 14;
@@ -112,75 +112,54 @@ fn otherwise<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: 
     if !matches!(outcome, Outcome::Send | Outcome::Fragment) {
         return outcome;
     }
-    match replace::<S>(frame.bytes_mut(), parsed, nat, std::iter::empty()) {
-        Some(()) => outcome,
-        None => Outcome::NoRoom,
-    }
+    if replace::<S>(frame.bytes_mut(), parsed, nat) { outcome } else { Outcome::NoRoom }
 }
 
-/// Replaces one endpoint of a packet that came in fragments, and nothing else: `bytes` are the first of them under the
-/// header of the whole, `rest` the data of the others. Nothing if the first is shorter than its headers.
-pub(super) fn replace_whole<'a>(
-    bytes: &mut [u8],
-    parsed: &Parsed,
-    nat: &Nat,
-    is_request: bool,
-    rest: impl Iterator<Item = &'a [u8]> + Clone,
-) -> Option<()> {
-    if is_request {
-        replace::<Destination>(bytes, parsed, nat, rest)
-    } else {
-        replace::<Source>(bytes, parsed, nat, rest)
-    }
-}
-
-/// Replaces one endpoint of a packet, and nothing else. `rest` is what belongs to it beyond these bytes, for checksums
-/// over all of it. Nothing if the bytes are shorter than the packet's headers.
-fn replace<'a, S: Side>(
-    bytes: &mut [u8],
-    parsed: &Parsed,
-    nat: &Nat,
-    rest: impl Iterator<Item = &'a [u8]> + Clone,
-) -> Option<()> {
-    let ip = header_mut::<{ ipv4::HEADER }>(bytes, parsed.l3.into())?;
-    let address = u32::from(checksum::delta(u32_at(ip, S::ADDRESS), nat.address));
+/// Replaces one endpoint of a packet, and nothing else.
+fn replace<S: Side>(bytes: &mut [u8], parsed: &Parsed, nat: &Nat) -> bool {
+    let l3 = usize::from(parsed.l3);
+    let Some(ip) = header_mut::<{ ipv4::HEADER }>(bytes, l3) else { return false };
+    let old = u32_at(ip, S::ADDRESS);
+    let address = u32::from(checksum::delta(old, nat.address));
     let sum = checksum::update(u16_at(ip, 10), address);
     put_u16(ip, 10, sum);
     put_u32(ip, S::ADDRESS, nat.address);
-    let (addresses, fragment) = (Ipv4(&*ip).addresses(), Ipv4(&*ip).fragment());
-    if fragment & ipv4::OFFSET != 0 {
-        return Some(());
+    let addresses = Ipv4(&*ip).addresses();
+    let is_later_fragment = Ipv4(&*ip).fragment() & ipv4::OFFSET != 0;
+    let is_whole = Ipv4(&*ip).fragment() & ipv4::MF == 0;
+    if is_later_fragment {
+        return true;
     }
-    let is_whole = fragment & ipv4::MF == 0;
-    let end = bytes.len().min(parsed.frame_length());
-    let packet = bytes.get_mut(parsed.l4.into()..end)?;
-    let ports = header_mut::<4>(packet, 0)?;
+    let Some(packet) = bytes.get_mut(parsed.l4.into()..parsed.frame_length()) else { return false };
+    let Some(ports) = header_mut::<4>(packet, 0) else { return false };
     let old = u16_at(ports, S::PORT);
     put_u16(ports, S::PORT, nat.port);
     let change = address + u32::from(!old) + u32::from(nat.port);
     match parsed.protocol {
         protocol::TCP => {
-            let tcp = header_mut::<{ tcp::HEADER }>(packet, 0)?;
-            let sum = checksum::update(u16_at(tcp, tcp::CHECKSUM), change);
-            put_u16(tcp, tcp::CHECKSUM, sum);
+            if let Some(tcp) = header_mut::<{ tcp::HEADER }>(packet, 0) {
+                let sum = checksum::update(u16_at(tcp, tcp::CHECKSUM), change);
+                put_u16(tcp, tcp::CHECKSUM, sum);
+            }
         }
         protocol::UDP => {
-            let udp = header_mut::<{ udp::HEADER }>(packet, 0)?;
-            let sum = u16_at(udp, udp::CHECKSUM);
-            if sum != 0 {
-                put_u16(udp, udp::CHECKSUM, checksum::udp(checksum::update(sum, change)));
-            } else if is_whole {
-                let length = packet.len() + rest.clone().map(<[u8]>::len).sum::<usize>();
-                let pseudo = checksum::pseudo(addresses, protocol::UDP, u16::try_from(length).ok()?);
-                let sum = rest.fold(pseudo + checksum::sum(packet), |sum, piece| sum + checksum::sum(piece));
-                put_u16(header_mut::<{ udp::HEADER }>(packet, 0)?, udp::CHECKSUM, checksum::finish_udp(sum));
+            if let Some(udp) = header_mut::<{ udp::HEADER }>(packet, 0) {
+                let sum = u16_at(udp, udp::CHECKSUM);
+                if sum != 0 {
+                    put_u16(udp, udp::CHECKSUM, checksum::udp(checksum::update(sum, change)));
+                } else if is_whole {
+                    let pseudo = checksum::pseudo(addresses, parsed.protocol, packet.len() as u16);
+                    let sum = checksum::finish_udp(pseudo + checksum::sum(packet));
+                    packet[udp::CHECKSUM..udp::CHECKSUM + 2].copy_from_slice(&sum.to_ne_bytes());
+                }
             }
         }
         protocol::SCTP if old != nat.port && is_whole => {
-            let sum = sctp::checksum(packet, rest)?;
-            put_u32(header_mut::<{ sctp::HEADER }>(packet, 0)?, sctp::CHECKSUM, u32::from_ne_bytes(sum));
+            if let Some(sum) = sctp::checksum(packet) {
+                packet[sctp::CHECKSUM..sctp::CHECKSUM + 4].copy_from_slice(&sum);
+            }
         }
         _ => {}
     }
-    Some(())
+    true
 }

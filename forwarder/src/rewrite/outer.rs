@@ -22,7 +22,7 @@ pub struct Outer {
 }
 
 /// Bytes of the smallest MTU that a link may have (RFC 791): no smaller one is told to a client.
-pub(super) const SMALLEST_MTU: u16 = 68;
+const SMALLEST_MTU: u16 = 68;
 
 /// Offsets in a plain frame that got an outer header in front.
 const OUTER: usize = ethernet::HEADER;
@@ -54,15 +54,7 @@ pub(super) fn wrap<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, hop:
 
 /// The outer header for an inner one with this TOS, fragment field and decremented TTL.
 #[inline(always)]
-pub(super) fn header(
-    tos: u8,
-    fragment: u16,
-    ttl: u8,
-    protocol: u8,
-    length: u16,
-    outer: &Outer,
-    id: &mut u16,
-) -> ipv4::New {
+fn header(tos: u8, fragment: u16, ttl: u8, protocol: u8, length: u16, outer: &Outer, id: &mut u16) -> ipv4::New {
     let df = if outer.pmtu_disc { fragment & ipv4::DF } else { 0 };
     // With DF, 0: nobody will ever put it together again (RFC 6864).
     let this = if df == 0 { *id } else { 0 };

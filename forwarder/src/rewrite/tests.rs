@@ -76,7 +76,7 @@ fn packet(ip: ipv4::New, options: &[u8], transport: &[u8]) -> Vec<u8> {
             bytes[l4 + 6..l4 + 8].copy_from_slice(&sum);
         }
         132 => {
-            let sum = crate::wire::sctp::checksum(&bytes[l4..], std::iter::empty()).unwrap();
+            let sum = crate::wire::sctp::checksum(&bytes[l4..]).unwrap();
             bytes[l4 + 8..l4 + 12].copy_from_slice(&sum);
         }
         _ => {}

@@ -1,7 +1,6 @@
 //! Rows that no recording has.
 
 use super::*;
-use crate::rewrite::fragments::{Action, Fragments};
 use crate::rewrite::icmp_error::{Message, QuotedTtl, Sender};
 use crate::rewrite::nat::Nat;
 use crate::wire::tcp::{self, flags};
@@ -170,7 +169,7 @@ fn sctp_gets_a_new_crc_only_with_a_new_port() {
         assert_eq!(nat::request(&mut frame, &parsed, &to_server(port), &hop(1500)), Outcome::Send);
         let sent = unwrap(&frame, WRAPPINGS[2].0);
         assert_eq!(sent[22..24], port.to_be_bytes());
-        assert_eq!(crate::wire::sctp::checksum(&sent[20..], std::iter::empty()).unwrap() == sent[28..32], mended);
+        assert_eq!(crate::wire::sctp::checksum(&sent[20..]).unwrap() == sent[28..32], mended);
     }
 }
 
@@ -232,60 +231,4 @@ fn what_a_router_says_of_a_tunnel_is_told_of_the_packet_in_it() {
         let quote = read_quote(frame.bytes(), &parsed, |_| false).expect("a quoted packet");
         assert_eq!(quoted::about_tunnel(&quote, known), message);
     }
-}
-
-#[test]
-fn a_packet_with_a_piece_missing_or_doubled_is_not_whole() {
-    let bytes = packet(ipv4::New { fragment: 0, ..from_client(17) }, &[], &datagram(53, 600));
-    let pieces = |bytes: &[u8]| {
-        let mut frames = Vec::new();
-        let frame = wrap(bytes, WRAPPINGS[0]);
-        assert!(fragment::split(frame.bytes(), 14, 220, &mut MemPool::new(9), |piece| frames.push(piece)));
-        frames
-    };
-    assert!(Fragments::new(&mut pieces(&bytes)).is_some());
-    for missing in 0..4 {
-        let mut frames = pieces(&bytes);
-        frames.remove(missing);
-        assert!(Fragments::new(&mut frames).is_none(), "without {missing}");
-        let mut frames = pieces(&bytes);
-        frames.insert(missing, pieces(&bytes).remove(missing));
-        assert!(Fragments::new(&mut frames).is_none(), "twice {missing}");
-    }
-    let mut other = bytes.clone();
-    other[4] ^= 1;
-    ipv4::seal(&mut other[..20]);
-    let mut frames = pieces(&bytes);
-    frames[1] = pieces(&other).remove(1);
-    assert!(Fragments::new(&mut frames).is_none(), "of another packet");
-    assert!(Fragments::<MemFrame>::new(&mut []).is_none());
-}
-
-#[test]
-fn a_fragmented_packet_is_refused_like_a_whole_one() {
-    let piece = |fragment: u16, ttl: u8| {
-        let ip = ipv4::New { fragment, ttl, ..from_client(17) };
-        let mut bytes = packet(ip, &[], &[0; 104]);
-        bytes[20..28].copy_from_slice(&crate::wire::udp::datagram(5000, 53, 208));
-        wrap(&bytes, WRAPPINGS[0])
-    };
-    let mut pool = MemPool::new(9);
-    let mut sent = 0;
-    for (df, ttl, mtu, outcome) in [
-        (0, 64, 100, Outcome::Send),
-        (0, 1, 100, Outcome::TimeExceeded),
-        (ipv4::DF, 64, 200, Outcome::FragmentationNeeded(200)),
-        (ipv4::DF, 64, 228, Outcome::Send),
-        (0, 64, 20, Outcome::NoRoom),
-    ] {
-        let mut frames = [piece(ipv4::MF | df, ttl), piece(13 | df, ttl)];
-        let mut packet = Fragments::new(&mut frames).expect("all fragments");
-        assert_eq!(packet.send(Action::Dr, &hop(mtu), &mut pool, |_| sent += 1), outcome);
-    }
-    assert_eq!(sent, 3 + 2);
-    // An empty pool: nothing is left behind.
-    let mut frames = [piece(ipv4::MF, 64), piece(13, 64)];
-    let mut packet = Fragments::new(&mut frames).expect("all fragments");
-    assert_eq!(packet.send(Action::Dr, &hop(1500), &mut MemPool::new(0), drop), Outcome::NoRoom);
-    assert_eq!(pool.in_use(), 0);
 }

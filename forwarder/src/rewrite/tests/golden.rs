@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::parse::Parsed;
-use crate::rewrite::fragments::{Action, Fragments};
 use crate::rewrite::gue::Gue;
 use crate::rewrite::icmp_error::{Message, QuotedTtl, Sender};
 use crate::rewrite::nat::Nat;
@@ -286,54 +285,4 @@ fn about_connection(
     assert_eq!(outcome, Outcome::Send, "{label}");
     assert_eq!(unwrap(&frame, tags), expected, "{label}");
     Some("icmp about a connection")
-}
-
-#[test]
-fn reassembled_packets_leave_as_the_kernel_sent_them() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/packets");
-    let mut done = 0;
-    for name in ["frag-dr", "frag-nat", "frag-tun"] {
-        let mut held: Vec<Vec<u8>> = Vec::new();
-        for event in read(&folder.join(name).with_extension("json")) {
-            if event.tx.is_none() {
-                continue;
-            }
-            let sent = unhex(&event.hex);
-            held.retain(|other| other[4..6] == sent[4..6]);
-            held.push(sent);
-            if event.rx.is_empty() {
-                continue;
-            }
-            held.sort_by_key(|packet| u16_of(packet, 6) & ipv4::OFFSET);
-            for wrapping in WRAPPINGS {
-                let mut frames: Vec<_> = held.iter().map(|packet| wrap(packet, wrapping)).collect();
-                let received: Vec<_> = event.rx.iter().map(|rx| unhex(&rx.hex)).collect();
-                let mut packet = Fragments::new(&mut frames).expect("all fragments");
-                let (parsed, first) = (packet.parsed, &received[0]);
-                let mut id = u16_of(first, 4);
-                let outer = outer(true);
-                let request = Nat::new(
-                    (parsed.destination_bits(), parsed.destination_port_bits()),
-                    endpoint(first[16..20].try_into().unwrap(), u16_of(first, 22)),
-                );
-                let reply = Nat::new(
-                    (parsed.source_bits(), parsed.source_port_bits()),
-                    endpoint(first[12..16].try_into().unwrap(), u16_of(first, 20)),
-                );
-                let action = match name {
-                    "frag-dr" => Action::Dr,
-                    "frag-nat" if event.tx.as_deref() == Some("ext") => Action::Request(&request),
-                    "frag-nat" => Action::Reply(&reply),
-                    _ => Action::Ipip(&outer, &mut id),
-                };
-                let mut pieces = Vec::new();
-                let outcome = packet.send(action, &hop(1500), &mut MemPool::new(20), |frame| pieces.push(frame));
-                assert_eq!(outcome, Outcome::Send, "{name}: {}", event.note);
-                let pieces: Vec<_> = pieces.iter().map(|frame| unwrap(frame, wrapping.0)).collect();
-                assert_eq!(pieces, received, "{name}: {}", event.note);
-                done += 1;
-            }
-        }
-    }
-    assert!(done >= 11 * WRAPPINGS.len(), "only {done}");
 }
