@@ -89,18 +89,18 @@ fn direct(
     server: Server,
     mut signals: signal_hook::iterator::Signals,
 ) -> Result<()> {
-    let mut ports = ports::open(eal, &plan.ports, pool)?;
+    let ports = Arc::new(Mutex::new(ports::open(eal, &plan.ports, pool)?));
     let clock = Clock::start(eal);
     let stats = Arc::new(WorkerStats::new(plan.destinations));
     let (mirror, director) = mirror_and_director(plan, &ports, clock, &stats)?;
-    let rings = Rings::new(&ports.iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
+    let rings = Rings::new(&lock(&ports).iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
 
     // The worker.
     let shared = lock(&director).workers().shared[0].clone();
     let worker = {
         let pipeline = pipeline(plan.connections, &stats, clock)?;
         let subscription = lock(&director).subscribe();
-        let (queues, link, pool) = (ports::queues(&mut ports)?, Link(rings.clone()), pool.clone());
+        let (queues, link, pool) = (ports::queues(&mut lock(&ports))?, Link(rings.clone()), pool.clone());
         lcore::Worker::new(subscription, pipeline, queues, link.clone(), link, pool, clock.now())
     };
     let task = launch(eal, worker, clock, plan.idle, shared.clone())?;
@@ -111,7 +111,7 @@ fn direct(
     // What carries frames between the worker and the kernel.
     let carrier = {
         let (eal, rings, asker) = (eal.clone(), rings.clone(), mirror.asker());
-        let interfaces = ports::interfaces(&mut ports)?;
+        let interfaces = ports::interfaces(&mut lock(&ports))?;
         spawn("rvs-carry", move || kernel_link::carry(&eal, &rings, interfaces, Some(&asker)))?
     };
 
@@ -158,20 +158,20 @@ type SharedDirector = Arc<Mutex<Director<Lcores>>>;
 /// The mirror of the kernel's routes, and the director that follows it.
 fn mirror_and_director(
     plan: &Plan,
-    ports: &[DirectorPort],
+    ports: &Arc<Mutex<Vec<DirectorPort>>>,
     clock: Clock,
     stats: &Arc<WorkerStats>,
 ) -> Result<(Mirror, SharedDirector)> {
     let mut interfaces = Vec::new();
     let mut without = Vec::new();
-    for (number, port) in (0u16..).zip(ports) {
+    for (number, port) in (0u16..).zip(lock(ports).iter()) {
         match &port.kernel {
             Some((_, name)) => interfaces.push((number, name.clone())),
             None => without.push((number, port.info.mac, port.info.mtu)),
         }
     }
     let fixed = plan.fixed(&without);
-    let config = kernel::Config { ports: ports.len() as u16, interfaces, fixed, ..kernel::Config::default() };
+    let config = kernel::Config { ports: lock(ports).len() as u16, interfaces, fixed, ..kernel::Config::default() };
     // The mirror calls back only after it has answered, and the director is made from that answer.
     let slot: Arc<Mutex<Option<SharedDirector>>> = Arc::default();
     let callback = slot.clone();
@@ -188,7 +188,7 @@ fn mirror_and_director(
     let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
     let shared =
         Arc::new(Shared { stop: AtomicBool::new(false), questions: ArrayQueue::new(4), snapshot: publisher.reader() });
-    let lcores = Lcores { clock, shared: vec![shared] };
+    let lcores = Lcores { clock, shared: vec![shared], ports: ports.clone() };
     let director = Arc::new(Mutex::new(Director::new(builder, publisher, vec![stats.clone()], lcores)));
     *guard = Some(director.clone());
     drop(guard);
@@ -259,9 +259,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread
     std::thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("cannot start thread {name}"))
 }
 
-/// A panic of another thread while it held the director leaves nothing half done that a later command could not mend.
-fn lock(director: &Mutex<Director<Lcores>>) -> std::sync::MutexGuard<'_, Director<Lcores>> {
-    director.lock().unwrap_or_else(PoisonError::into_inner)
+/// A panic of another thread while it held the director or the ports leaves nothing half done that a later command
+/// could not mend.
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the control socket's clients reach.

@@ -2,12 +2,13 @@
 
 use crate::clock::Clock;
 use crate::lcore::{Question, Shared};
-use control::command::ConnectionPage;
+use crate::ports::DirectorPort;
+use control::command::{ConnectionPage, ExtendedStat, PortStats, PortView};
 use control::director::{self, Workers};
 use forwarder::clock::Tick;
 use forwarder::pipeline::Listing;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Slots that one question looks at: some microseconds of an lcore's time.
@@ -27,6 +28,8 @@ pub struct Lcores {
     pub clock: Clock,
     /// What is shared with each.
     pub shared: Vec<Arc<Shared>>,
+    /// The ports.
+    pub ports: Arc<Mutex<Vec<DirectorPort>>>,
 }
 
 impl Workers for Lcores {
@@ -69,6 +72,42 @@ impl Workers for Lcores {
             return None;
         }
         std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok()
+    }
+
+    fn ports(&mut self, only: Option<u16>, extended: bool) -> Vec<PortView> {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbered = (0u16..).zip(ports.iter()).filter(|(number, _)| only.is_none_or(|only| only == *number));
+        numbered.map(|(number, port)| view(number, port, extended)).collect()
+    }
+}
+
+/// A port as it stands. What its driver does not tell is left at zero.
+fn view(number: u16, DirectorPort { port, info, kernel }: &DirectorPort, extended: bool) -> PortView {
+    let stats = port.stats().unwrap_or_default();
+    let link = port.link().ok();
+    let info = port.info().unwrap_or_else(|_| info.clone());
+    let extended = if extended { port.extended_stats().unwrap_or_default() } else { Vec::new() };
+    PortView {
+        port: number,
+        mac: info.mac.map(|byte| format!("{byte:02x}")).join(":"),
+        device: info.name,
+        driver: info.driver,
+        mtu: info.mtu,
+        numa_node: info.socket,
+        kernel: kernel.as_ref().map(|(_, name)| name.clone()),
+        link_up: link.is_some_and(|link| link.up),
+        speed: link.and_then(|link| link.speed),
+        stats: PortStats {
+            rx_packets: stats.rx_packets,
+            rx_bytes: stats.rx_bytes,
+            rx_missed: stats.rx_missed,
+            rx_errors: stats.rx_errors,
+            rx_nombuf: stats.no_mbuf,
+            tx_packets: stats.tx_packets,
+            tx_bytes: stats.tx_bytes,
+            tx_errors: stats.tx_errors,
+        },
+        extended: extended.into_iter().map(|(name, value)| ExtendedStat { name, value }).collect(),
     }
 }
 

@@ -4,10 +4,12 @@
 
 mod error;
 mod names;
+mod observe;
 mod reply;
 
 pub use error::Error;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
+pub use observe::{ClassView, ExtendedStat, PortStats, PortView, WorkerView};
 pub use reply::{ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting, Statistics};
 
 use forwarder::service::Method;
@@ -96,6 +98,17 @@ pub enum Command {
     Statistics,
     /// Answers [`Reply::Version`].
     Version,
+    /// What each worker does and did: answers [`Reply::Workers`].
+    Workers,
+    /// The ports and what they counted: answers [`Reply::Ports`].
+    Ports {
+        /// Only this one ([`Error::NoSuchPort`] if it does not exist), or all.
+        #[serde(default)]
+        port: Option<u16>,
+        /// With all that the driver counts.
+        #[serde(default)]
+        extended: bool,
+    },
 }
 
 /// A virtual service as an operator describes it.

@@ -1,5 +1,8 @@
 //! Plain lines of the control socket: ipvsadm's command lines, and a few of our own. `socat - UNIX:SOCKET` is a session.
 
+mod show;
+mod table;
+
 use crate::command::{Command, Error, Reply};
 use crate::ipvsadm::Executor;
 use crate::ipvsadm::names::Names;
@@ -8,9 +11,24 @@ use std::fmt::Write as _;
 
 /// What a line was answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// This text, perhaps none.
-    Text(String),
+pub struct Said {
+    /// Text, perhaps none, with its newlines.
+    pub text: String,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How a line went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Refused; the text says why.
+    Refused,
+    /// Not understood.
+    Usage,
+    /// The director cannot be reached.
+    Unreachable,
     /// The session is over.
     Goodbye,
 }
@@ -20,6 +38,10 @@ ipvsadm OPTIONS, or OPTIONS alone    as ipvsadm(8); see -h
 show vs                              settings, with the kernel's names
 set vs NAME VALUE                    change one
 show version
+show worker [N|all] [json]           what each worker did
+show drop [REASON] [json]            dropped frames by reason
+show port (info|stats|xstats|summary) (N|all) [json]
+show fwd stats all [json]
 quit
 A line that starts with { is a request as JSON.
 ";
@@ -27,26 +49,87 @@ A line that starts with { is a request as JSON.
 /// Answers a line.
 pub fn line(line: &str, executor: &mut dyn Executor, names: &dyn Names) -> Said {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    let first: Vec<&str> = words.iter().map(String::as_str).collect();
-    let result = match first.as_slice() {
-        [] => Ok(String::new()),
-        ["quit" | "exit"] => return Said::Goodbye,
-        ["help" | "?"] => Ok(HELP.to_owned()),
-        ["ipvsadm" | "rvsadm", ..] => Ok(ipvsadm(&words[1..], executor, names)),
-        [option, ..] if option.starts_with('-') => Ok(ipvsadm(&words, executor, names)),
-        ["show", "vs"] => executor.execute(Command::Settings).map(|reply| settings(&reply)),
-        ["show", "version"] => executor.execute(Command::Version).map(|reply| version(&reply)),
-        ["set", "vs", name, value @ ..] if !value.is_empty() => {
-            let command = Command::Set { name: (*name).to_owned(), value: value.join(" ") };
-            executor.execute(command).map(|_| String::new())
-        }
-        ["show" | "set" | "quit" | "exit" | "help", ..] => Ok("Bad arguments\n".to_owned()),
-        _ => Ok("Command not found\n".to_owned()),
-    };
-    Said::Text(result.unwrap_or_else(|error: Error| format!("{error}\n")))
+    answer(&words, executor, names)
 }
 
-fn ipvsadm(arguments: &[String], executor: &mut dyn Executor, names: &dyn Names) -> String {
+/// Answers a line of these words.
+pub fn answer(words: &[String], executor: &mut dyn Executor, names: &dyn Names) -> Said {
+    let first: Vec<&str> = words.iter().map(String::as_str).collect();
+    let usage = |text: &str| Ok(Said { text: text.to_owned(), outcome: Outcome::Usage });
+    let done = |text: String| Said { text, outcome: Outcome::Done };
+    let result = match first.as_slice() {
+        [] => Ok(done(String::new())),
+        ["quit" | "exit"] => Ok(Said { text: String::new(), outcome: Outcome::Goodbye }),
+        ["help" | "?"] => Ok(done(HELP.to_owned())),
+        ["ipvsadm" | "rvsadm", ..] => Ok(ipvsadm(&words[1..], executor, names)),
+        [option, ..] if option.starts_with('-') => Ok(ipvsadm(words, executor, names)),
+        ["show", words @ .., "json"] => show(words, true, executor).and_then(|said| said.map_or(usage(BAD), Ok)),
+        ["show", words @ ..] => show(words, false, executor).and_then(|said| said.map_or(usage(BAD), Ok)),
+        ["set", "vs", name, value @ ..] if !value.is_empty() => {
+            let command = Command::Set { name: (*name).to_owned(), value: value.join(" ") };
+            executor.execute(command).map(|_| done(String::new()))
+        }
+        ["set" | "quit" | "exit" | "help", ..] => usage(BAD),
+        _ => usage("Command not found\n"),
+    };
+    result.unwrap_or_else(|error: Error| Said {
+        text: format!("{error}\n"),
+        outcome: if matches!(error, Error::Unreachable { .. }) { Outcome::Unreachable } else { Outcome::Refused },
+    })
+}
+
+const BAD: &str = "Bad arguments\n";
+
+/// `show …`; none if these words make no sense.
+fn show(words: &[&str], json: bool, executor: &mut dyn Executor) -> Result<Option<Said>, Error> {
+    let number = |word: &str| if word == "all" { Some(None) } else { word.parse::<u16>().ok().map(Some) };
+    let ports = |word: &str, extended| number(word).map(|port| Command::Ports { port, extended });
+    let command = match words {
+        ["vs"] => Some(Command::Settings),
+        ["version"] => Some(Command::Version),
+        ["worker"] | ["drop"] | ["drop", _] => Some(Command::Workers),
+        ["worker", which] => number(which).map(|_| Command::Workers),
+        ["port", "info" | "stats" | "summary", which] => ports(which, false),
+        ["port", "xstats", which] => ports(which, true),
+        ["port", "summary"] | ["fwd", "stats", "all"] => Some(Command::Ports { port: None, extended: false }),
+        _ => None,
+    };
+    let Some(command) = command else { return Ok(None) };
+    let mut reply = executor.execute(command)?;
+    if let (Reply::Workers(workers), ["worker", which]) = (&mut reply, words)
+        && let Some(Some(number)) = number(which)
+    {
+        workers.retain(|worker| worker.worker == u32::from(number));
+        if workers.is_empty() {
+            return Ok(Some(Said { text: format!("Invalid worker {which}\n"), outcome: Outcome::Refused }));
+        }
+    }
+    let text = match (&reply, words) {
+        (Reply::Ports(ports), ["fwd", ..]) => {
+            let Reply::Workers(workers) = executor.execute(Command::Workers)? else { return Ok(None) };
+            match json {
+                true => serde_json::json!({ "ports": ports, "workers": workers }).to_string() + "\n",
+                false => show::forwarding(ports, &workers),
+            }
+        }
+        (Reply::Workers(workers), ["drop", reason @ ..]) => match show::drops(workers, reason.first().copied(), json) {
+            Some(text) => text,
+            None => return Ok(None),
+        },
+        (reply, _) if json => serde_json::to_string(reply).unwrap_or_default() + "\n",
+        (Reply::Workers(workers), ["worker", which]) if *which != "all" => workers.iter().map(show::worker).collect(),
+        (Reply::Workers(workers), _) => show::workers(workers),
+        (Reply::Ports(ports), ["port", "info", ..]) => ports.iter().map(show::port_info).collect(),
+        (Reply::Ports(ports), ["port", "stats", ..]) => ports.iter().map(show::port_stats).collect(),
+        (Reply::Ports(ports), ["port", "xstats", ..]) => ports.iter().map(show::port_xstats).collect(),
+        (Reply::Ports(ports), _) => show::port_summary(ports),
+        (reply, ["vs"]) => settings(reply),
+        (reply, _) => version(reply),
+    };
+    Ok(Some(Said { text, outcome: Outcome::Done }))
+}
+
+fn ipvsadm(arguments: &[String], executor: &mut dyn Executor, names: &dyn Names) -> Said {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let mut session = Session {
         program: "ipvsadm",
@@ -56,9 +139,15 @@ fn ipvsadm(arguments: &[String], executor: &mut dyn Executor, names: &dyn Names)
         output: &mut output,
         errors: &mut errors,
     };
-    session.run(arguments);
+    let end = session.run(arguments);
     output.extend(errors);
-    String::from_utf8_lossy(&output).into_owned()
+    let outcome = match (end.lost, end.status) {
+        (true, _) => Outcome::Unreachable,
+        (false, 0) => Outcome::Done,
+        (false, 2) => Outcome::Usage,
+        (false, _) => Outcome::Refused,
+    };
+    Said { text: String::from_utf8_lossy(&output).into_owned(), outcome }
 }
 
 fn settings(reply: &Reply) -> String {
@@ -110,11 +199,9 @@ mod tests {
             ("frobnicate", "Command not found\n".into()),
         ];
         for (words, expected) in rows {
-            assert_eq!(line(words, &mut director, &names), Said::Text(expected), "{words}");
+            assert_eq!(line(words, &mut director, &names).text, expected, "{words}");
         }
-        assert!(
-            matches!(line("show vs", &mut director, &names), Said::Text(text) if text.contains("expire_nodest_conn = 1\n"))
-        );
-        assert_eq!(line("quit", &mut director, &names), Said::Goodbye);
+        assert!(line("show vs", &mut director, &names).text.contains("expire_nodest_conn = 1\n"));
+        assert_eq!(line("quit", &mut director, &names).outcome, Outcome::Goodbye);
     }
 }

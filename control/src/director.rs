@@ -3,7 +3,7 @@
 //! Every command of every front end comes to [`Director::execute`]; a command that changes the data path is answered
 //! when every worker has taken the new snapshot.
 
-use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, Reply};
+use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, PortView, Reply, WorkerView};
 use crate::publish::Builder;
 use crate::state::{Limits, Live, Observed, State};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
@@ -27,6 +27,8 @@ pub trait Workers {
     fn connections(&mut self, cursor: u64) -> ConnectionPage;
     /// The MTU of a network interface, if there is one of this name.
     fn interface_mtu(&self, name: &str) -> Option<u32>;
+    /// The ports by number, or only this one; `extended` with all that their drivers count.
+    fn ports(&mut self, only: Option<u16>, extended: bool) -> Vec<PortView>;
 }
 
 /// The director.
@@ -53,6 +55,29 @@ impl<W: Workers> Director<W> {
     /// # Errors
     /// Why it was refused; or [`Error::Stalled`] when a worker did not take the change in time (it was made all the same).
     pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        match command {
+            Command::Workers => {
+                let views = self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats));
+                Ok(Reply::Workers(views.collect()))
+            }
+            Command::Ports { port, extended } => self.ports(port, extended),
+            command => self.of_state(command),
+        }
+    }
+
+    fn ports(&mut self, only: Option<u16>, extended: bool) -> Result<Reply, Error> {
+        let views = self.workers.ports(only, extended);
+        match only {
+            Some(port) if views.is_empty() => {
+                let valid = self.workers.ports(None, false).iter().map(|view| view.port).collect();
+                Err(Error::NoSuchPort { port, valid })
+            }
+            _ => Ok(Reply::Ports(views)),
+        }
+    }
+
+    /// What the desired state answers, or what changes it.
+    fn of_state(&mut self, command: Command) -> Result<Reply, Error> {
         let snapshot = self.publisher.current();
         let Self { state, stats, workers, .. } = self;
         let observed = View { stats, workers: RefCell::new(workers), snapshot: &snapshot };

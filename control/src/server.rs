@@ -4,7 +4,7 @@
 
 pub use crate::ipvsadm::Executor;
 
-use crate::console::{self, Said};
+use crate::console::{self, Outcome, Said};
 use crate::ipvsadm::names::Names;
 use crate::ipvsadm::system::SystemNames;
 use crate::socket::{self, Answer, LONGEST, request};
@@ -217,10 +217,9 @@ impl Client<'_> {
                 let result = request(&line).and_then(|command| self.executor().execute(command));
                 Answer::from(result).line()
             } else {
-                let said = console::line(&line, &mut Shared(self.executor), self.names);
-                match said {
-                    Said::Text(text) => text,
-                    Said::Goodbye => return Ok(()),
+                match console::line(&line, &mut Shared(self.executor), self.names) {
+                    Said { outcome: Outcome::Goodbye, .. } => return Ok(()),
+                    Said { text, .. } => text,
                 }
             };
             self.stream.write_all(answer.as_bytes())?;

@@ -1,6 +1,7 @@
 //! `rvsadm`, which is `ipvsadm` when called by that name: parses a command line, asks rvsd, prints.
 
 use control::client::{Lost, Remote};
+use control::console::{self, Outcome};
 use control::ipvsadm::run::Session;
 use control::ipvsadm::system::SystemNames;
 use control::socket;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         _ => {}
     }
     let mut remote = Remote::new(&socket::path(socket));
+    // ipvsadm's command is always an option; a word is the console's.
+    if !name.starts_with("ipvsadm") && arguments.first().is_some_and(|word| !word.starts_with('-')) {
+        return console(&arguments, &mut remote);
+    }
     let mut output = BufWriter::new(stdout().lock());
     let mut session = Session {
         program: &program,
@@ -48,6 +53,18 @@ fn main() -> ExitCode {
         (false, ..) => end.status,
     };
     ExitCode::from(status)
+}
+
+/// One line of the console.
+fn console(words: &[String], remote: &mut Remote) -> ExitCode {
+    let said = console::answer(words, remote, &SystemNames::new());
+    let (status, printed) = match said.outcome {
+        Outcome::Done | Outcome::Goodbye => (0, stdout().write_all(said.text.as_bytes())),
+        Outcome::Refused => (1, stderr().write_all(said.text.as_bytes())),
+        Outcome::Usage => (2, stderr().write_all(said.text.as_bytes())),
+        Outcome::Unreachable => (UNREACHABLE, stderr().write_all(said.text.as_bytes())),
+    };
+    ExitCode::from(if status == 0 && printed.is_err() { 1 } else { status })
 }
 
 /// Takes `--socket PATH` off the front: ipvsadm's own command comes first, so ours comes before it.

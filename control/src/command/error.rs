@@ -61,6 +61,14 @@ pub enum Error {
         /// What it takes.
         takes: String,
     },
+    /// There is no port of this number.
+    #[error("Invalid port {port}\nThe valid ports array is [ {}]", valid.iter().map(|port| format!("{port} ")).collect::<String>())]
+    NoSuchPort {
+        /// As asked for.
+        port: u16,
+        /// The numbers that there are.
+        valid: Vec<u16>,
+    },
     /// A command of a transaction was refused, so none of them took effect.
     #[error("{error}")]
     Transaction {

@@ -1,6 +1,6 @@
 //! Answers, as data: a front end formats them.
 
-use super::{DaemonSpec, ServerSpec, ServiceSpec, Timeouts};
+use super::{DaemonSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -24,6 +24,10 @@ pub enum Reply {
     Statistics(Statistics),
     /// The director's version.
     Version(String),
+    /// The workers, by number.
+    Workers(Vec<WorkerView>),
+    /// The ports, by number.
+    Ports(Vec<PortView>),
 }
 
 /// A service as it stands.

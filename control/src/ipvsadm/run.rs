@@ -283,6 +283,8 @@ fn unexpected(reply: &Reply) -> Error {
         Reply::Settings(_) => "settings",
         Reply::Statistics(_) => "statistics",
         Reply::Version(_) => "a version",
+        Reply::Workers(_) => "workers",
+        Reply::Ports(_) => "ports",
     };
     Error::Unreachable { why: format!("the director answered {kind} to another question; is it of another version?") }
 }

@@ -1,0 +1,159 @@
+//! What runs: workers and ports, as data.
+
+use forwarder::pipeline::DropReason;
+use forwarder::police::Class;
+use forwarder::stats::WorkerStats;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a worker did since it started. Between two bursts
+/// `received = forwarded + to_kernel + dropped + held`; a reader may see a burst half counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its number.
+    pub worker: u32,
+    /// Frames received on ports.
+    pub received: u64,
+    /// Frames of connections, sent on.
+    pub forwarded: u64,
+    /// Frames given to the kernel.
+    pub to_kernel: u64,
+    /// Frames dropped, over all reasons.
+    pub dropped: u64,
+    /// Frames that wait for a neighbour's MAC address, now.
+    pub held: u64,
+    /// Frames the director wrote itself.
+    pub answered: u64,
+    /// Frames from the kernel, sent out of a port.
+    pub from_kernel: u64,
+    /// Frames from the kernel, or the director's own, that found a port's transmit queue full.
+    pub own_dropped: u64,
+    /// Connections in its table, now.
+    pub entries: u64,
+    /// Connections made.
+    pub created: u64,
+    /// Connections that were not made: no room in the table.
+    pub insert_failures: u64,
+    /// Connections that gave way to new ones.
+    pub evicted: u64,
+    /// Connections that expired.
+    pub expired: u64,
+    /// Turns of its loop.
+    pub turns: u64,
+    /// Turns that received at least one frame.
+    pub busy_turns: u64,
+    /// Version of the snapshot it uses.
+    pub snapshot: u64,
+    /// Frames for the kernel by class.
+    pub classes: BTreeMap<String, ClassView>,
+    /// Frames dropped, by reason; every reason is there.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// Frames of one class on their way to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassView {
+    /// Given to the kernel.
+    pub passed: u64,
+    /// Over the class's rate, or the queue was full.
+    pub policed: u64,
+}
+
+impl WorkerView {
+    /// A worker's counters as they stand.
+    #[must_use]
+    pub fn new(worker: usize, stats: &WorkerStats) -> Self {
+        let class = |class: &Class| {
+            let index = *class as usize;
+            let view =
+                ClassView { passed: stats.classes.passed[index].get(), policed: stats.classes.policed[index].get() };
+            (class.name().to_owned(), view)
+        };
+        let drops: BTreeMap<_, _> = DropReason::ALL
+            .iter()
+            .map(|&reason| (reason.name().to_owned(), stats.drops[reason as usize].get()))
+            .collect();
+        Self {
+            worker: worker as u32,
+            received: stats.received.get(),
+            forwarded: stats.forwarded.get(),
+            to_kernel: stats.to_kernel.get(),
+            dropped: drops.values().sum(),
+            held: stats.held.get(),
+            answered: stats.answered.get(),
+            from_kernel: stats.from_kernel.get(),
+            own_dropped: stats.own_dropped.get(),
+            entries: stats.entries.get(),
+            created: stats.created.get(),
+            insert_failures: stats.insert_failures.get(),
+            evicted: stats.evicted.get(),
+            expired: stats.expired.get(),
+            turns: stats.turns.get(),
+            busy_turns: stats.busy_turns.get(),
+            snapshot: stats.snapshot.get(),
+            classes: Class::ALL.iter().map(class).collect(),
+            drops,
+        }
+    }
+}
+
+/// A port as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortView {
+    /// Its number, counted from 0 in the order of the configuration.
+    pub port: u16,
+    /// The device's name: `0000:3b:00.0`, `net_af_packet0`.
+    pub device: String,
+    /// Its driver's name.
+    pub driver: String,
+    /// Its MAC address: `02:00:00:00:00:01`.
+    pub mac: String,
+    /// Bytes of IP packet.
+    pub mtu: u16,
+    /// Its NUMA node, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numa_node: Option<u32>,
+    /// Its interface in the kernel, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Whether its link is up.
+    pub link_up: bool,
+    /// Megabits a second, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<u32>,
+    /// Its counters.
+    pub stats: PortStats,
+    /// All that its driver counts, by the driver's names; only if asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<ExtendedStat>,
+}
+
+/// What a port counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStats {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Frames lost because no worker took them in time.
+    pub rx_missed: u64,
+    /// Frames that came in damaged.
+    pub rx_errors: u64,
+    /// Times that there was no memory for a received frame.
+    pub rx_nombuf: u64,
+    /// Frames transmitted.
+    pub tx_packets: u64,
+    /// Bytes transmitted.
+    pub tx_bytes: u64,
+    /// Frames that could not be transmitted.
+    pub tx_errors: u64,
+}
+
+/// A counter by the driver's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtendedStat {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: u64,
+}

@@ -1,0 +1,287 @@
+//! Workers, drops and ports in words; ports as testpmd prints them, so that eyes and scripts that know it feel at home.
+
+use super::table::table;
+use crate::command::{PortStats, PortView, WorkerView};
+use forwarder::pipeline::DropReason;
+use std::fmt::Write as _;
+
+/// `show worker`: a line each.
+pub(super) fn workers(workers: &[WorkerView]) -> String {
+    let row = |worker: &WorkerView| {
+        [
+            worker.worker.to_string(),
+            worker.received.to_string(),
+            worker.forwarded.to_string(),
+            worker.to_kernel.to_string(),
+            worker.dropped.to_string(),
+            worker.held.to_string(),
+            worker.from_kernel.to_string(),
+            worker.answered.to_string(),
+            worker.entries.to_string(),
+            worker.created.to_string(),
+            busy(worker),
+            worker.snapshot.to_string(),
+        ]
+    };
+    let titles = [
+        "worker",
+        "received",
+        "forwarded",
+        "to kernel",
+        "dropped",
+        "held",
+        "from kernel",
+        "answered",
+        "connections",
+        "created",
+        "busy turns",
+        "snapshot",
+    ];
+    table(titles, &workers.iter().map(row).collect::<Vec<_>>())
+}
+
+/// `show worker N`: everything about it.
+pub(super) fn worker(worker: &WorkerView) -> String {
+    let mut text = format!("worker {}\n", worker.worker);
+    let lines = [
+        ("received", worker.received),
+        ("forwarded", worker.forwarded),
+        ("to kernel", worker.to_kernel),
+        ("dropped", worker.dropped),
+        ("held", worker.held),
+        ("answered", worker.answered),
+        ("from kernel", worker.from_kernel),
+        ("own frames lost", worker.own_dropped),
+        ("connections", worker.entries),
+        ("created", worker.created),
+        ("not created, table full", worker.insert_failures),
+        ("gave way", worker.evicted),
+        ("expired", worker.expired),
+        ("turns", worker.turns),
+        ("busy turns", worker.busy_turns),
+        ("snapshot", worker.snapshot),
+    ];
+    for (name, value) in lines {
+        let _ = writeln!(text, "  {name}: {value}");
+    }
+    for (name, class) in &worker.classes {
+        let _ = writeln!(text, "  {name} for the kernel: {} passed, {} policed", class.passed, class.policed);
+    }
+    for (reason, frames) in dropped(std::slice::from_ref(worker)) {
+        let _ = writeln!(text, "  dropped as {reason}: {frames}");
+    }
+    text
+}
+
+/// The share of turns that received something.
+fn busy(worker: &WorkerView) -> String {
+    match worker.turns {
+        0 => "-".to_owned(),
+        turns => format!("{:.1}%", worker.busy_turns as f64 * 100.0 / turns as f64),
+    }
+}
+
+/// The reasons for which something was dropped, summed over workers, in the order in which a packet meets them.
+fn dropped(workers: &[WorkerView]) -> Vec<(&'static str, u64)> {
+    let sum = |reason: &str| workers.iter().filter_map(|worker| worker.drops.get(reason)).sum();
+    let sums = DropReason::ALL.iter().map(|reason| (reason.name(), sum(reason.name())));
+    sums.filter(|&(_, frames)| frames > 0).collect()
+}
+
+/// `show drop`: reasons with a count, or, asked for by name, one whatever its count. None if there is no such reason.
+pub(super) fn drops(workers: &[WorkerView], reason: Option<&str>, json: bool) -> Option<String> {
+    let rows = match reason {
+        None => dropped(workers),
+        Some(wanted) => {
+            let name = DropReason::ALL.iter().map(|reason| reason.name()).find(|name| *name == wanted)?;
+            vec![(name, workers.iter().filter_map(|worker| worker.drops.get(name)).sum())]
+        }
+    };
+    if json {
+        let all: serde_json::Map<_, _> =
+            rows.into_iter().map(|(reason, frames)| (reason.to_owned(), frames.into())).collect();
+        return Some(serde_json::json!({ "drops": all }).to_string() + "\n");
+    }
+    let rows: Vec<_> = rows.iter().map(|(reason, frames)| [(*reason).to_owned(), frames.to_string()]).collect();
+    Some(table(["reason", "frames"], &rows))
+}
+
+/// `show port stats`.
+pub(super) fn port_stats(port: &PortView) -> String {
+    let PortStats { rx_packets, rx_bytes, rx_missed, rx_errors, rx_nombuf, tx_packets, tx_bytes, tx_errors } =
+        port.stats;
+    let border = "#".repeat(24);
+    format!(
+        "\n  {border} NIC statistics for port {:<2} {border}\n  \
+         RX-packets: {rx_packets:<10} RX-missed: {rx_missed:<10} RX-bytes:  {rx_bytes}\n  \
+         RX-errors: {rx_errors}\n  RX-nombuf:  {rx_nombuf:<10}\n  \
+         TX-packets: {tx_packets:<10} TX-errors: {tx_errors:<10} TX-bytes:  {tx_bytes}\n  {}\n",
+        port.port,
+        "#".repeat(76),
+    )
+}
+
+/// `show port xstats`.
+pub(super) fn port_xstats(port: &PortView) -> String {
+    let mut text = format!("###### NIC extended statistics for port {:<2}\n", port.port);
+    for stat in &port.extended {
+        let _ = writeln!(text, "{}: {}", stat.name, stat.value);
+    }
+    text
+}
+
+/// `show port info`.
+pub(super) fn port_info(port: &PortView) -> String {
+    let border = "*".repeat(21);
+    let speed = match port.speed {
+        None => "Unknown".to_owned(),
+        Some(speed) if speed >= 1000 && speed % 500 == 0 => format!("{} Gbps", f64::from(speed) / 1000.0),
+        Some(speed) => format!("{speed} Mbps"),
+    };
+    format!(
+        "\n{border} Infos for port {:<2} {border}\nMAC address: {}\nDevice name: {}\nDriver name: {}\n\
+         Connect to socket: {}\nKernel interface: {}\nLink status: {}\nLink speed: {speed}\nMTU: {}\n",
+        port.port,
+        port.mac,
+        port.device,
+        port.driver,
+        port.numa_node.map_or("any".to_owned(), |node| node.to_string()),
+        port.kernel.as_deref().unwrap_or("none"),
+        if port.link_up { "up" } else { "down" },
+        port.mtu,
+    )
+}
+
+/// `show port summary`.
+pub(super) fn port_summary(ports: &[PortView]) -> String {
+    let mut text = format!("Number of available ports: {}\n", ports.len());
+    let row = |port: &PortView| {
+        [
+            port.port.to_string(),
+            port.mac.clone(),
+            port.device.clone(),
+            port.driver.clone(),
+            if port.link_up { "up" } else { "down" }.to_owned(),
+            port.speed.map_or("Unknown".to_owned(), |speed| format!("{speed} Mbps")),
+        ]
+    };
+    let rows: Vec<_> = ports.iter().map(row).collect();
+    text += &table(["Port", "MAC Address", "Name", "Driver", "Status", "Link"], &rows);
+    text
+}
+
+/// `show fwd stats all`: testpmd's blocks for the ports, then what each worker did with the frames.
+pub(super) fn forwarding(ports: &[PortView], workers: &[WorkerView]) -> String {
+    let mut text = String::new();
+    let line = |side: &str, packets: u64, dropped: u64| {
+        let total = packets + dropped;
+        format!("  {side}-packets: {packets:<14} {side}-dropped: {dropped:<14}{side}-total: {total}\n")
+    };
+    let border = "-".repeat(22);
+    let mut sum = PortStats::default();
+    for port in ports {
+        let stats = port.stats;
+        let _ = writeln!(text, "\n  {border} Forward statistics for port {:<2} {border}", port.port);
+        text += &line("RX", stats.rx_packets, stats.rx_missed);
+        if stats.rx_errors + stats.rx_nombuf > 0 {
+            let _ = writeln!(text, "  RX-error: {}\n  RX-nombufs: {:<14}", stats.rx_errors, stats.rx_nombuf);
+        }
+        text += &line("TX", stats.tx_packets, stats.tx_errors);
+        let _ = writeln!(text, "  {}", "-".repeat(76));
+        sum.rx_packets += stats.rx_packets;
+        sum.rx_missed += stats.rx_missed;
+        sum.tx_packets += stats.tx_packets;
+        sum.tx_errors += stats.tx_errors;
+    }
+    let border = "+".repeat(15);
+    let _ = writeln!(text, "\n  {border} Accumulated forward statistics for all ports{border}");
+    text += &line("RX", sum.rx_packets, sum.rx_missed);
+    text += &line("TX", sum.tx_packets, sum.tx_errors);
+    let _ = writeln!(text, "  {}\n", "+".repeat(76));
+    for worker in workers {
+        let _ = writeln!(
+            text,
+            "  worker {}: received {}, forwarded {}, to kernel {}, dropped {}, held {}, busy turns {}",
+            worker.worker,
+            worker.received,
+            worker.forwarded,
+            worker.to_kernel,
+            worker.dropped,
+            worker.held,
+            busy(worker)
+        );
+        for (reason, frames) in dropped(std::slice::from_ref(worker)) {
+            let _ = writeln!(text, "    dropped as {reason}: {frames}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forwarder::stats::WorkerStats;
+
+    #[test]
+    fn a_worker_is_shown_with_what_it_counted() {
+        let stats = WorkerStats::new(0);
+        stats.received.add(10);
+        stats.forwarded.add(7);
+        stats.drops[DropReason::NoDestination as usize].add(2);
+        stats.drops[DropReason::ShortFrame as usize].add(1);
+        stats.turns.add(8);
+        stats.busy_turns.add(1);
+        let view = WorkerView::new(3, &stats);
+        assert_eq!((view.received, view.dropped, view.drops["no_destination"]), (10, 3, 2));
+        assert_eq!(view.drops.len(), DropReason::COUNT);
+        let line = workers(std::slice::from_ref(&view));
+        assert_eq!(
+            line.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>()[..5],
+            ["3", "10", "7", "0", "3"]
+        );
+        assert!(line.contains("12.5%"), "{line}");
+        assert!(worker(&view).contains("  dropped as short_frame: 1\n  dropped as no_destination: 2\n"));
+    }
+
+    #[test]
+    fn drops_are_summed_over_workers() {
+        let view = |frames| {
+            let stats = WorkerStats::new(0);
+            stats.drops[DropReason::NoRoute as usize].add(frames);
+            WorkerView::new(0, &stats)
+        };
+        let workers = [view(2), view(3)];
+        assert_eq!(drops(&workers, None, false).unwrap(), "reason    frames\nno_route       5\n");
+        assert_eq!(drops(&workers, Some("too_big"), false).unwrap(), "reason   frames\ntoo_big       0\n");
+        assert_eq!(drops(&workers, None, true).unwrap(), "{\"drops\":{\"no_route\":5}}\n");
+        assert_eq!(drops(&workers, Some("nosuch"), false), None);
+    }
+
+    #[test]
+    fn ports_are_shown_as_testpmd_shows_them() {
+        let stats = PortStats {
+            rx_packets: 5,
+            rx_missed: 1,
+            rx_bytes: 300,
+            tx_packets: 4,
+            tx_bytes: 240,
+            ..PortStats::default()
+        };
+        let port = PortView { port: 1, stats, ..PortView::default() };
+        let text = port_stats(&port);
+        assert!(text.starts_with(
+            "\n  ######################## NIC statistics for port 1  ########################\n  \
+             RX-packets: 5          RX-missed: 1          RX-bytes:  300\n  RX-errors: 0\n"
+        ));
+        assert!(text.ends_with("\n  ############################################################################\n"));
+        let text = forwarding(&[port.clone(), port], &[]);
+        assert!(text.contains(
+            "  ---------------------- Forward statistics for port 1  ----------------------\n  \
+             RX-packets: 5              RX-dropped: 1             RX-total: 6\n"
+        ));
+        assert!(text.contains(
+            "+++ Accumulated forward statistics for all ports+++++++++++++++\n  \
+             RX-packets: 10             RX-dropped: 2             RX-total: 12\n"
+        ));
+    }
+}
