@@ -85,7 +85,7 @@ def eal_arguments(prefix):
     """No PCI device, no file shared with another DPDK program; the control thread and one worker on the CPUs there are."""
     cpus = sorted(os.sched_getaffinity(0))
     return [
-        f"--lcores=0@{cpus[0]},1@{cpus[-1]}", "--no-pci", "--in-memory", f"--file-prefix={prefix}", "--no-telemetry",
-        "-m", str(MEMORY_MB), *([] if huge_pages() else ["--no-huge"]),
+        f"--lcores=0@{cpus[0]},1@{cpus[-1]}", "--no-pci", f"--file-prefix={prefix}", "--no-telemetry",
+        "-m", str(MEMORY_MB), *(["--in-memory"] if huge_pages() else ["--no-huge", "--no-shconf"]),
         "--vdev=net_af_packet0,iface=port0", "--vdev=net_af_packet1,iface=port1",
     ]

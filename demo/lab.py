@@ -79,7 +79,8 @@ class Lab:
     def build(self):
         for host in HOSTS:
             run("ip", "netns", "add", f"{self.name}-{host}")
-            self.sh(host, "ip link set lo up")
+            # Nobody here speaks IPv6, so nothing is on the wires but what somebody sent.
+            self.sh(host, "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; ip link set lo up")
         for bridge in ("wan", "lan"):
             self.sh("wire", f"ip link add {bridge} type bridge && ip link set {bridge} up")
         self.cable("director", "port0", "wan")
@@ -105,7 +106,7 @@ class Lab:
         run("ip", "link", "add", interface, "netns", f"{self.name}-{host}", "type", "veth",
             "peer", "name", there, "netns", f"{self.name}-wire")
         self.sh("wire", f"ip link set {there} master {bridge} up")
-        self.sh(host, f"echo 1 >/proc/sys/net/ipv6/conf/{interface}/disable_ipv6; ip link set {interface} up")
+        self.sh(host, f"ip link set {interface} up")
         for where, what in ((host, interface), ("wire", there)):
             self.sh(where, f"ethtool -K {what} tx off tso off gso off gro off")
 
@@ -114,9 +115,9 @@ class Lab:
         return self.sh(host, "modprobe ipip; ip link show tunl0", check=False).returncode == 0
 
     def serve(self, host, script, *arguments):
-        """Starts one of the servers beside this file and waits for its line `ready`."""
+        """Starts one of the servers beside this file and waits for its line `ready`. It holds no file of ours open."""
         server = self.spawn(host, sys.executable, str(HERE / script), *arguments,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         if server.stdout.readline() != "ready\n":
             raise RuntimeError(f"{script} does not start on {host}")
         server.stdout.close()
