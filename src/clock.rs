@@ -2,7 +2,8 @@
 
 use dpdk_ffi::clock::{tsc, tsc_hz};
 use dpdk_ffi::eal::EalHandle;
-use forwarder::clock::{TICKS_PER_SECOND, Tick};
+use forwarder::clock::{TICK_MS, TICKS_PER_SECOND, Tick};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where ticks are counted from.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,14 @@ impl Clock {
     pub fn now(&self) -> Tick {
         // Wraps with the tick.
         Tick((tsc().wrapping_sub(self.start) / self.cycles) as u32)
+    }
+
+    /// Milliseconds since midnight UT at tick 0.
+    pub fn day(&self) -> u32 {
+        const DAY: u128 = 86_400_000;
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let since = u128::from(self.now().0) * u128::from(TICK_MS);
+        (unix.saturating_sub(since) % DAY) as u32
     }
 
     /// The moment, for a loop that asks all the time: divides only when a tick is over.

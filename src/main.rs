@@ -104,7 +104,7 @@ fn direct(
         lcore::Worker::new(subscription, pipeline, queues, link.clone(), link, pool, clock.now())
     };
     let task = launch(eal, worker, clock, plan.idle, shared.clone())?;
-    for command in plan.settings() {
+    for command in plan.commands() {
         lock(&director).execute(command)?;
     }
 
@@ -184,7 +184,7 @@ fn mirror_and_director(
             tracing::warn!("{error}");
         }
     })?;
-    let builder = Builder::new(first.routes, first.ports);
+    let builder = Builder::new(first.routes, first.ports).with_day(clock.day());
     let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
     let shared =
         Arc::new(Shared { stop: AtomicBool::new(false), questions: ArrayQueue::new(4), snapshot: publisher.reader() });

@@ -109,9 +109,10 @@ impl Plan {
         Fixed { ports: ports.collect(), neighbours: self.config.neighbours.clone(), routes: self.config.routes.clone() }
     }
 
-    /// The file's settings as commands.
-    pub fn settings(&self) -> impl Iterator<Item = Command> + '_ {
-        self.config.settings.iter().cloned().map(|(name, value)| Command::Set { name, value })
+    /// The file's settings and marking rules as commands.
+    pub fn commands(&self) -> impl Iterator<Item = Command> + '_ {
+        let settings = self.config.settings.iter().cloned().map(|(name, value)| Command::Set { name, value });
+        settings.chain(self.config.marks.iter().copied().map(Command::AddMark))
     }
 }
 

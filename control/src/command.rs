@@ -3,11 +3,13 @@
 //! All of it is plain data that travels as JSON lines. Nothing here parses text or touches a director.
 
 mod error;
+pub mod mark;
 mod names;
 mod observe;
 mod reply;
 
 pub use error::Error;
+pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
 pub use observe::{ClassView, ExtendedStat, PortStats, PortView, WorkerView};
 pub use reply::{ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting, Statistics};
@@ -73,6 +75,10 @@ pub enum Command {
         /// What would be written to it.
         value: String,
     },
+    /// Adds a marking rule behind the others ([`Error::MarkExists`] if it is there already).
+    AddMark(MarkSpec),
+    /// Takes a marking rule away ([`Error::NoSuchMark`] if it is not there).
+    DeleteMark(MarkSpec),
     /// All of these or none: the first that fails undoes those before it.
     Transaction {
         /// In this order. Only changes; a question among them is refused.
@@ -94,6 +100,8 @@ pub enum Command {
     Daemons,
     /// The settings of `/proc/sys/net/ipv4/vs`: answers [`Reply::Settings`].
     Settings,
+    /// The marking rules, the first being the one that wins: answers [`Reply::Marks`].
+    Marks,
     /// The kernel's `/proc/net/ip_vs_stats`: answers [`Reply::Statistics`].
     Statistics,
     /// Answers [`Reply::Version`].

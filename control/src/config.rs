@@ -12,6 +12,7 @@ mod values;
 
 pub use mistake::Mistake;
 
+use crate::command::MarkSpec;
 use crate::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
 use forwarder::route::Mac;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ pub struct Config {
     pub neighbours: Vec<FixedNeighbour>,
     /// `[[route]]`.
     pub routes: Vec<FixedRoute>,
+    /// `[marks] rules`: marking rules, the first being the one that wins.
+    pub marks: Vec<MarkSpec>,
     /// `[settings]`: names and values of the kernel's `/proc/sys/net/ipv4/vs`, as `state::Settings` takes them.
     pub settings: Vec<(String, String)>,
 }

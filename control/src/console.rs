@@ -3,7 +3,7 @@
 mod show;
 mod table;
 
-use crate::command::{Command, Error, Reply};
+use crate::command::{Command, Error, MarkSpec, Reply};
 use crate::ipvsadm::Executor;
 use crate::ipvsadm::names::Names;
 use crate::ipvsadm::run::Session;
@@ -37,6 +37,8 @@ const HELP: &str = "\
 ipvsadm OPTIONS, or OPTIONS alone    as ipvsadm(8); see -h
 show vs                              settings, with the kernel's names
 set vs NAME VALUE                    change one
+mark add|del [tcp|udp|sctp] [from NET] [to NET] [port N[-M]] set MARK
+show mark                            marking rules, for services by firewall mark
 show version
 show worker [N|all] [json]           what each worker did
 show drop [REASON] [json]            dropped frames by reason
@@ -69,7 +71,11 @@ pub fn answer(words: &[String], executor: &mut dyn Executor, names: &dyn Names) 
             let command = Command::Set { name: (*name).to_owned(), value: value.join(" ") };
             executor.execute(command).map(|_| done(String::new()))
         }
-        ["set" | "quit" | "exit" | "help", ..] => usage(BAD),
+        ["mark", verb @ ("add" | "del"), rule @ ..] => rule.join(" ").parse().and_then(|rule: MarkSpec| {
+            let command = if *verb == "add" { Command::AddMark(rule) } else { Command::DeleteMark(rule) };
+            executor.execute(command).map(|_| done(String::new()))
+        }),
+        ["set" | "mark" | "quit" | "exit" | "help", ..] => usage(BAD),
         _ => usage("Command not found\n"),
     };
     result.unwrap_or_else(|error: Error| Said {
@@ -86,6 +92,7 @@ fn show(words: &[&str], json: bool, executor: &mut dyn Executor) -> Result<Optio
     let ports = |word: &str, extended| number(word).map(|port| Command::Ports { port, extended });
     let command = match words {
         ["vs"] => Some(Command::Settings),
+        ["mark"] => Some(Command::Marks),
         ["version"] => Some(Command::Version),
         ["worker"] | ["drop"] | ["drop", _] => Some(Command::Workers),
         ["worker", which] => number(which).map(|_| Command::Workers),
@@ -123,6 +130,7 @@ fn show(words: &[&str], json: bool, executor: &mut dyn Executor) -> Result<Optio
         (Reply::Ports(ports), ["port", "stats", ..]) => ports.iter().map(show::port_stats).collect(),
         (Reply::Ports(ports), ["port", "xstats", ..]) => ports.iter().map(show::port_xstats).collect(),
         (Reply::Ports(ports), _) => show::port_summary(ports),
+        (Reply::Marks(rules), _) => rules.iter().map(|rule| format!("{rule}\n")).collect(),
         (reply, ["vs"]) => settings(reply),
         (reply, _) => version(reply),
     };
@@ -193,6 +201,14 @@ mod tests {
             ("  rvsadm   -Ln -t 10.0.0.1:80 ", format!("{list}TCP  10.0.0.1:80 rr\n")),
             ("-A", "You need to supply the 'service-address' option for the 'add-service' command\n".into()),
             ("set vs expire_nodest_conn 1", String::new()),
+            ("mark add tcp to 192.0.2.0/24 port 80 set 1", String::new()),
+            ("mark add set 2", String::new()),
+            ("mark add set 2", "Marking rule already exists\n".into()),
+            ("mark add set 0", "bad marking rule: a mark is 1 to 4294967295\n".into()),
+            ("show mark", "tcp to 192.0.2.0/24 port 80 set 1\nset 2\n".into()),
+            ("mark del set 2", String::new()),
+            ("mark del set 2", "No such marking rule\n".into()),
+            ("mark", "Bad arguments\n".into()),
             ("set vs nosuch 1", "there is no setting 'nosuch'\n".into()),
             ("set vs secure_tcp 9", "'9' is no value for secure_tcp (0 to 3)\n".into()),
             ("set vs", "Bad arguments\n".into()),

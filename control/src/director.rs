@@ -106,6 +106,11 @@ impl<W: Workers> Director<W> {
         self.publish(next)
     }
 
+    /// Chooses the order in which services are listed without sorting, which in the kernel is random at each boot.
+    pub fn set_hash_key(&mut self, key: u8) {
+        self.state.set_hash_key(key);
+    }
+
     /// What is wanted.
     #[must_use]
     pub fn state(&self) -> &State {

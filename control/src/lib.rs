@@ -11,7 +11,6 @@ pub mod director;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod publish;
-pub mod recordings;
 pub mod server;
 pub mod socket;
 pub mod state;

@@ -32,6 +32,13 @@ impl Builder {
         Self { snapshot: Snapshot { routes, ports, ..Snapshot::default() }, ..Self::default() }
     }
 
+    /// With the time of day: milliseconds since midnight UT at tick 0.
+    #[must_use]
+    pub fn with_day(mut self, day: u32) -> Self {
+        self.snapshot.day = day;
+        self
+    }
+
     /// The snapshot as it stands.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
@@ -63,6 +70,10 @@ impl Builder {
             let timeouts = state.timeouts();
             self.snapshot.timeouts.set(timeouts.tcp, timeouts.tcp_fin, timeouts.udp);
         }
+        if changes.marks {
+            let rules: Vec<MarkRule> = state.marks().iter().map(MarkRule::from).collect();
+            self.snapshot.marks = MarkRules::new(&rules);
+        }
         self.next(touched.into_iter().collect())
     }
 
@@ -86,12 +97,6 @@ impl Builder {
         self.next(Vec::new())
     }
 
-    /// Takes over new marking rules, the first being the one that wins. Answers the next snapshot.
-    pub fn mark(&mut self, rules: &[MarkRule]) -> Snapshot {
-        self.snapshot.marks = MarkRules::new(rules);
-        self.next(Vec::new())
-    }
-
     fn next(&mut self, changed: Vec<ServiceId>) -> Snapshot {
         self.snapshot.version += 1;
         self.snapshot.changed = changed;
@@ -108,6 +113,7 @@ impl Builder {
         let method = new.method;
         let local = new.next_hop == NextHop::Local;
         let old = &mut Arc::make_mut(&mut self.snapshot.destinations[index / CHUNK])[index % CHUNK];
+        self.snapshot.removals += u64::from(old.available && !new.available);
         let derived = old.method != method || (old.next_hop == NextHop::Local) != local;
         *old = new;
         if derived {

@@ -14,11 +14,14 @@ pub mod table;
 mod tests;
 
 pub use daemons::Daemons;
+pub use estimator::PERIOD;
 pub use observed::{Idle, Live, Observed};
 pub use settings::Settings;
 pub use table::{Destination, Limits, Service, Table};
 
-use crate::command::{Command, Counters, Error, Netmask, Reply, ServerName, ServerSpec, ServiceName, ServiceSpec};
+use crate::command::{
+    Command, Counters, Error, MarkSpec, Netmask, Reply, ServerName, ServerSpec, ServiceName, ServiceSpec,
+};
 use crate::command::{Statistics, Timeouts};
 use estimator::{Estimator, Schedule};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
@@ -30,6 +33,9 @@ use std::net::IpAddr;
 /// A deleted destination without connections is remembered this long (IP_VS_DEST_TRASH_PERIOD).
 const TRASH_PERIOD: u32 = 120 * TICKS_PER_SECOND;
 
+/// Marking rules, at most: far more than a lookup stays quick with.
+const MAX_MARKS: usize = 65_536;
+
 /// The longest timeout, seconds: 31 days.
 const MAX_TIMEOUT: u32 = 31 * 86_400;
 
@@ -39,6 +45,7 @@ pub struct State {
     table: Table,
     timeouts: Timeouts,
     settings: Settings,
+    marks: Vec<MarkSpec>,
     daemons: Daemons,
     /// The kernel mixes the address of a structure into the order of its service table; here it is a number.
     hash_key: u8,
@@ -64,6 +71,8 @@ pub struct Changes {
     pub settings: bool,
     /// The timeouts.
     pub timeouts: bool,
+    /// The marking rules.
+    pub marks: bool,
     /// The synchronisation daemons.
     pub daemons: bool,
 }
@@ -84,6 +93,7 @@ impl State {
             table: Table::new(limits),
             timeouts: Timeouts::default(),
             settings: Settings::default(),
+            marks: Vec::new(),
             daemons: Daemons::default(),
             hash_key: 0,
             schedule: Schedule::new(now),
@@ -117,6 +127,12 @@ impl State {
         &self.settings
     }
 
+    /// The marking rules, the first being the one that wins.
+    #[must_use]
+    pub fn marks(&self) -> &[MarkSpec] {
+        &self.marks
+    }
+
     /// The synchronisation daemons.
     #[must_use]
     pub fn daemons(&self) -> &Daemons {
@@ -137,6 +153,7 @@ impl State {
             Command::Timeouts => Reply::Timeouts(self.timeouts),
             Command::Daemons => Reply::Daemons(self.daemons.running().to_vec()),
             Command::Settings => Reply::Settings(self.settings.list()),
+            Command::Marks => Reply::Marks(self.marks.clone()),
             Command::Statistics => Reply::Statistics(self.statistics()),
             Command::Version => Reply::Version(env!("CARGO_PKG_VERSION").to_owned()),
             Command::Transaction { commands } => {
@@ -199,6 +216,8 @@ impl State {
             }
             Command::StopDaemon { role } => self.daemons.stop(role).map(|()| self.changes.daemons = true),
             Command::Set { name, value } => self.settings.set(&name, &value).map(|()| self.changes.settings = true),
+            Command::AddMark(rule) => self.add_mark(rule),
+            Command::DeleteMark(rule) => self.delete_mark(&rule),
             _ => Err(Error::Unsupported { what: "a question or a transaction within a transaction".to_owned() }),
         }
     }
@@ -321,6 +340,26 @@ impl State {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn add_mark(&mut self, rule: MarkSpec) -> Result<(), Error> {
+        rule.check()?;
+        if self.marks.contains(&rule) {
+            return Err(Error::MarkExists);
+        }
+        if self.marks.len() >= MAX_MARKS {
+            return Err(Error::OutOfMemory);
+        }
+        self.marks.push(rule);
+        self.changes.marks = true;
+        Ok(())
+    }
+
+    fn delete_mark(&mut self, rule: &MarkSpec) -> Result<(), Error> {
+        let at = self.marks.iter().position(|other| other == rule).ok_or(Error::NoSuchMark)?;
+        self.marks.remove(at);
+        self.changes.marks = true;
         Ok(())
     }
 

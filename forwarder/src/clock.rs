@@ -3,6 +3,9 @@
 /// Ticks in a second: a tick is 10 ms, the jiffy of the kernel that the corpus was recorded from (HZ=100).
 pub const TICKS_PER_SECOND: u32 = 100;
 
+/// Milliseconds in a tick.
+pub const TICK_MS: u32 = 1000 / TICKS_PER_SECOND;
+
 /// A moment, in ticks since some start. It wraps after 497 days; moments are compared by their distance, which must
 /// stay below 2^31 ticks (248 days; the longest timeout that ipvsadm takes is 24.8 days).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,6 +31,13 @@ impl Tick {
     #[must_use]
     pub fn reached(self, other: Self) -> bool {
         self.0.wrapping_sub(other.0) < 1 << 31
+    }
+
+    /// True if this moment is after `other`: as the kernel's timers, ours run out when their tick is over.
+    #[inline]
+    #[must_use]
+    pub fn passed(self, other: Self) -> bool {
+        self != other && self.reached(other)
     }
 
     /// The earlier of two moments.

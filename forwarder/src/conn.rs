@@ -70,6 +70,8 @@ const TEMPLATED: u16 = 1 << 6;
 
 /// No packet belongs to it any more.
 const ENDED: u16 = 1 << 7;
+/// It has no destination: its packets go where the client sent them.
+const BYPASS: u16 = 1 << 8;
 
 /// An IPv4 connection: 48 bytes, so that an entry of the flow table is one cache line.
 ///
@@ -135,6 +137,22 @@ impl Conn {
             flags: forward as u16 | no_replies,
             ..Self::default()
         }
+    }
+
+    /// A connection that passes by the servers (cache_bypass): it has no destination, and its packets keep their own.
+    #[must_use]
+    pub fn bypass(request: Endpoints, protocol: u8) -> Self {
+        let mut conn = Self::new(request, protocol, Forward::Dr, request.destination());
+        conn.flags |= BYPASS;
+        conn.dest = DestId::NONE;
+        conn
+    }
+
+    /// True if it passes by the servers.
+    #[inline]
+    #[must_use]
+    pub fn is_bypass(&self) -> bool {
+        self.flags & BYPASS != 0
     }
 
     /// True if a packet with these addresses, ports and protocol is a request of this connection.
@@ -211,16 +229,18 @@ impl Conn {
         if self.flags & ENDED != 0 { !self.protocol } else { self.protocol }
     }
 
-    /// No packet finds it any more; it is only listed and counted until its entry goes. With `leave` it forgets its
-    /// template.
-    pub fn end(&mut self, leave: bool) {
+    /// True once it has [ended](Self::end).
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.flags & ENDED != 0
+    }
+
+    /// No packet finds it any more; it is only listed and counted until its entry goes.
+    pub fn end(&mut self) {
         if self.flags & ENDED == 0 {
             // No packet has such a protocol number, so finding needs no look at the flags.
             self.protocol = !self.protocol;
             self.flags |= ENDED;
-        }
-        if leave {
-            self.flags &= !TEMPLATED;
         }
     }
 

@@ -171,6 +171,12 @@ impl Parsed {
     pub const fn frame_length(&self) -> usize {
         self.l3 as usize + self.total_length as usize
     }
+    /// True if the IP header has options.
+    #[inline]
+    #[must_use]
+    pub const fn has_options(&self) -> bool {
+        self.l4 as usize > self.l3 as usize + ipv4::HEADER
+    }
     /// True if the headers lie where they do in untagged frames without IP options: IP at 14, transport at 34.
     #[inline]
     #[must_use]

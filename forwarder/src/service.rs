@@ -21,6 +21,11 @@ pub struct ServiceId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestId(pub u32);
 
+impl DestId {
+    /// No destination: no slot has this number.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
 /// An IP protocol that can be balanced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -205,6 +210,10 @@ pub struct Snapshot {
     pub gue_ports: Vec<u16>,
     /// Addresses of services; a packet to another one is no service's, unless by its mark.
     pub virtual_addresses: AddressSet,
+    /// Milliseconds since midnight UT at tick 0, for IP options that ask for the time.
+    pub day: u32,
+    /// Rises whenever a destination is deleted.
+    pub removals: u64,
     /// Some destination is the director itself: what its kernel sends may be a reply.
     pub local_servers: bool,
 }

@@ -69,6 +69,18 @@ pub enum Error {
         /// The numbers that there are.
         valid: Vec<u16>,
     },
+    /// A marking rule that means nothing.
+    #[error("bad marking rule: {why}")]
+    BadMark {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An added marking rule is there already.
+    #[error("Marking rule already exists")]
+    MarkExists,
+    /// A marking rule to be deleted is not there.
+    #[error("No such marking rule")]
+    NoSuchMark,
     /// A command of a transaction was refused, so none of them took effect.
     #[error("{error}")]
     Transaction {

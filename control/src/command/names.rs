@@ -88,23 +88,31 @@ pub mod protocol {
     use forwarder::service::Protocol;
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-    /// Writes the name.
-    pub fn serialize<S: Serializer>(protocol: &Protocol, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(match protocol {
+    /// Its name.
+    #[must_use]
+    pub fn name(protocol: Protocol) -> &'static str {
+        match protocol {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
             Protocol::Sctp => "sctp",
-        })
+        }
+    }
+
+    /// The protocol of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Protocol> {
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|protocol| self::name(*protocol) == name)
+    }
+
+    /// Writes the name.
+    pub fn serialize<S: Serializer>(protocol: &Protocol, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(name(*protocol))
     }
 
     /// Reads the name.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Protocol, D::Error> {
-        match String::deserialize(from)?.as_str() {
-            "tcp" => Ok(Protocol::Tcp),
-            "udp" => Ok(Protocol::Udp),
-            "sctp" => Ok(Protocol::Sctp),
-            other => Err(D::Error::custom(format!("unknown protocol '{other}' (tcp, udp or sctp)"))),
-        }
+        let name = String::deserialize(from)?;
+        by_name(&name).ok_or_else(|| D::Error::custom(format!("unknown protocol '{name}' (tcp, udp or sctp)")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Answers, as data: a front end formats them.
 
-use super::{DaemonSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
+use super::{DaemonSpec, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -20,6 +20,8 @@ pub enum Reply {
     Daemons(Vec<DaemonSpec>),
     /// Every setting.
     Settings(Vec<Setting>),
+    /// The marking rules, in their order.
+    Marks(Vec<MarkSpec>),
     /// What the director did in all.
     Statistics(Statistics),
     /// The director's version.

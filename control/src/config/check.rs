@@ -3,7 +3,7 @@
 use super::mistake::did_you_mean;
 use super::values::{address, destination, device, interface, mac, network, socket};
 use super::{Config, Device, Log, Mistake, Port, raw};
-use crate::command;
+use crate::command::{self, MarkSpec};
 use crate::kernel::{FixedNeighbour, FixedRoute, Network};
 use crate::state::Settings;
 use std::net::Ipv4Addr;
@@ -64,6 +64,9 @@ impl Check<'_> {
         for (name, value) in file.settings {
             config.settings.extend(self.setting(&name, &value));
         }
+        for rule in &file.marks.rules {
+            config.marks.extend(self.mark(rule, &config.marks));
+        }
         for neighbour in file.neighbour {
             config.neighbours.extend(self.neighbour(neighbour, &config.ports));
         }
@@ -101,6 +104,14 @@ impl Check<'_> {
             Err(error) => self.wrong(value.span(), error.to_string()),
         }
         None
+    }
+
+    fn mark(&mut self, rule: &Spanned<String>, others: &[MarkSpec]) -> Option<MarkSpec> {
+        let parsed = rule
+            .get_ref()
+            .parse()
+            .and_then(|rule: MarkSpec| if others.contains(&rule) { Err(command::Error::MarkExists) } else { Ok(rule) });
+        self.take(rule.span(), parsed.map_err(|error| error.to_string()))
     }
 
     fn port(&mut self, port: raw::Port, others: &[Port]) -> Port {

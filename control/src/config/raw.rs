@@ -15,6 +15,7 @@ pub(super) struct File {
     pub connections: Connections,
     pub neighbour: Vec<Neighbour>,
     pub route: Vec<Route>,
+    pub marks: Marks,
     pub settings: std::collections::BTreeMap<Spanned<String>, Spanned<Setting>>,
 }
 
@@ -52,6 +53,12 @@ pub(super) struct Log {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Connections {
     pub capacity: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Marks {
+    pub rules: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, serde::Deserialize)]

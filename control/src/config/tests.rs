@@ -66,6 +66,9 @@ fn a_whole_file_is_understood() {
         to = "192.0.2.0/24"
         via = "10.0.0.7"
 
+        [marks]
+        rules = ["tcp port 80 set 1"]
+
         [settings]
         expire_nodest_conn = true
         sync_threshold = [3, 50]
@@ -109,6 +112,7 @@ fn a_whole_file_is_understood() {
             FixedRoute { network: Network { address: ip("0.0.0.0"), prefix: 0 }, gateway: ip("10.0.0.1") },
             FixedRoute { network: Network { address: ip("192.0.2.0"), prefix: 24 }, gateway: ip("10.0.0.7") },
         ],
+        marks: vec!["tcp port 80 set 1".parse().unwrap()],
         settings: [("expire_nodest_conn", "1"), ("lblc_expiration", "60"), ("sync_threshold", "3 50")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
@@ -145,7 +149,7 @@ fn a_mistyped_key_is_guessed() {
         (
             "\n  [contorl]\n",
             "line 2, column 4: unknown field `contorl`, expected one of `eal`, `port`, `control`, `log`, `connections`, \
-             `neighbour`, `route`, `settings` (did you mean 'control'?)",
+             `neighbour`, `route`, `marks`, `settings` (did you mean 'control'?)",
         ),
     ] {
         assert_eq!(mistakes(text), [expected]);
@@ -289,6 +293,15 @@ fn pci_addresses_are_named_as_dpdk_names_them() {
     ] {
         assert_eq!(pci(written).as_deref(), named, "{written}");
     }
+}
+
+#[test]
+fn marking_rules_are_read_in_their_order() {
+    let config = Config::parse("[marks]\nrules = [\"tcp port 80 set 1\", \"set 2\"]\n").unwrap();
+    assert_eq!(config.marks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp port 80 set 1", "set 2"]);
+    let mistakes = Config::parse("[marks]\nrules = [\"set 1\", \"set 1\", \"set 0\"]\n").unwrap_err();
+    let told: Vec<_> = mistakes.iter().map(|mistake| (mistake.column, mistake.message.as_str())).collect();
+    assert_eq!(told, [(19, "Marking rule already exists"), (28, "bad marking rule: a mark is 1 to 4294967295")]);
 }
 
 #[test]

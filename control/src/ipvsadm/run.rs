@@ -280,6 +280,7 @@ fn unexpected(reply: &Reply) -> Error {
         Reply::Connections(_) => "connections",
         Reply::Timeouts(_) => "timeouts",
         Reply::Daemons(_) => "daemons",
+        Reply::Marks(_) => "marking rules",
         Reply::Settings(_) => "settings",
         Reply::Statistics(_) => "statistics",
         Reply::Version(_) => "a version",

@@ -85,7 +85,9 @@ impl Fixed {
     /// # Errors
     /// A gateway that no port reaches.
     pub fn events(&self) -> Result<Vec<Event>, NoPort> {
-        let mut events = Vec::new();
+        // As in every kernel, what is on the loopback interface is nobody else's.
+        let loopback = Network { address: Ipv4Addr::new(127, 0, 0, 0), prefix: 8 };
+        let mut events = vec![route(Table::Local, loopback, Target::Local)];
         for FixedPort { port, mac, mtu, addresses } in &self.ports {
             events.push(Event::Port { port: *port, up: true, mac: *mac, mtu: *mtu });
             for network in addresses {

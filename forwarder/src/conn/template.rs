@@ -107,8 +107,6 @@ pub enum Leaving {
     Ended,
     /// It was pushed out to make room.
     GaveWay,
-    /// Its server was removed, and expire_nodest_conn ends such connections.
-    ServerGone,
 }
 
 impl Template {
@@ -162,7 +160,6 @@ impl Template {
         let forced = match why {
             Leaving::Ended => false,
             Leaving::GaveWay => !self.assured,
-            Leaving::ServerGone => true,
         };
         forced && self.connections == 0
     }

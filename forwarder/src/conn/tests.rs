@@ -308,7 +308,7 @@ fn half_open_connections_give_way_before_closed_ones_and_living_ones_never() {
     assert_eq!((rank("cS cF"), rank("cS cA sR")), (Some(1), Some(1)));
     assert_eq!((rank("cS cA"), rank("cS cA cF"), rank("cS cA sF")), (None, None, None));
     let mut ended = play("nat", "cS cA", &Settings::default()).unwrap();
-    ended.end(false);
+    ended.end();
     assert_eq!(ended.evictable(), Some(0));
 }
 
@@ -390,12 +390,9 @@ fn a_template_lives_by_its_timeout_then_by_its_connections() {
     assert!(!template.left(Leaving::Ended) && !template.left(Leaving::Ended));
     assert_eq!(template.time_is_up(), None);
 
-    for (why, assured, goes) in [
-        (Leaving::Ended, false, false),
-        (Leaving::GaveWay, false, true),
-        (Leaving::GaveWay, true, false),
-        (Leaving::ServerGone, true, true),
-    ] {
+    for (why, assured, goes) in
+        [(Leaving::Ended, false, false), (Leaving::GaveWay, false, true), (Leaving::GaveWay, true, false)]
+    {
         let mut template = fresh;
         template.scheduled();
         template.scheduled();

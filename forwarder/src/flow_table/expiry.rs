@@ -59,7 +59,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
             self.hand.block = if block + 1 == self.blocks.len() { 0 } else { block + 1 };
             self.hand.owed -= 1;
             let Block { occupied, earliest } = self.blocks[block];
-            if occupied != 0 && now.reached(earliest) {
+            if occupied != 0 && now.passed(earliest) {
                 self.hand.due = Some(block);
                 slots_of(block, occupied).for_each(|at| self.slots.prefetch(at));
             }
@@ -73,7 +73,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         let mut earliest = None;
         for at in slots_of(block, occupied) {
             let slot = &mut self.slots[at];
-            if now.reached(slot.expires) {
+            if now.passed(slot.expires) {
                 match decide(&mut slot.value, SlotId(at as u32)) {
                     Fate::Renew(expires) => slot.expires = expires,
                     Fate::Expire => {

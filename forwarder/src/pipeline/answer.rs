@@ -4,6 +4,7 @@ use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, leave};
 use crate::parse::{Kind, Parsed};
 use crate::rewrite::icmp_error::{self, Message, QuotedTtl, Sender};
 use crate::rewrite::{Hop, reset};
+use crate::route::NextHop;
 use crate::wire::tcp;
 use packet_io::{Frame, TableMemory};
 use std::net::Ipv4Addr;
@@ -21,6 +22,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         source: Ipv4Addr,
         reason: DropReason,
     ) -> Verdict {
+        // On behalf of an address that a mark made ours but that is not the director's own, nothing can be said.
+        if is_anothers(turn.snapshot.routes.lookup(source)) {
+            return Verdict::Drop(reason);
+        }
         let Some((port, hop)) = way_back(turn, frame.bytes(), parsed) else { return Verdict::Drop(reason) };
         self.ip_id = self.ip_id.wrapping_add(1);
         let sender = Sender { source, id: self.ip_id, hop };
@@ -45,7 +50,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if !turn.snapshot.settings.nat_icmp_send || is_reset || !turn.snapshot.is_real_server(parsed) {
             return Verdict::Kernel;
         }
-        let own = turn.snapshot.ports.get(usize::from(turn.port)).map_or(Ipv4Addr::UNSPECIFIED, |port| port.source);
+        let own = leave::own_address(turn);
         let (message, reason) = (Message::PortUnreachable, DropReason::NoReplyConnection);
         self.tell(turn, frame, parsed, message, QuotedTtl::Decremented, own, reason)
     }
@@ -55,7 +60,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     #[cold]
     pub(super) fn no_connection<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed) -> Verdict {
         let reason = DropReason::NoConnection;
-        if parsed.kind != Kind::Tcp {
+        if parsed.kind != Kind::Tcp || is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
             return Verdict::Drop(reason);
         }
         match way_back(turn, frame.bytes(), parsed) {
@@ -63,6 +68,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             _ => Verdict::Drop(reason),
         }
     }
+}
+
+/// True if packets with such a destination are routed on, so that its address is not the director's own. An address that
+/// no route leads to may well be one that only the director's services know.
+pub(super) fn is_anothers(next_hop: NextHop) -> bool {
+    matches!(next_hop, NextHop::Link(_) | NextHop::Unknown(_))
 }
 
 /// The way back to the sender of a packet: by its route, or, while that is not known, to whoever handed the packet over.

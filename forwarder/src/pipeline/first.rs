@@ -1,7 +1,7 @@
 //! The packet that makes a connection: which service, which server, and the new entry.
 
 use super::persist::Choice;
-use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, signal};
+use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, signal};
 use crate::conn::{self, Conn, Direction, Endpoints, Forward, Leaving};
 use crate::flow_table::SlotId;
 use crate::parse::Parsed;
@@ -25,9 +25,13 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let Some(protocol) = Protocol::from_number(parsed.protocol) else { return Verdict::Kernel };
         let found =
             turn.snapshot.service_for(protocol, parsed.source(), parsed.destination(), parsed.destination_port());
-        let Some((service, _mark)) = found else {
+        let Some((service, mark)) = found else {
             return self.no_service(turn, frame, parsed);
         };
+        // As in the kernel: who wants an address served must own it; otherwise its packets are only routed.
+        if mark == 0 && answer::is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
+            return Verdict::Kernel;
+        }
         if parsed.has_martian_source() {
             return Verdict::Drop(DropReason::MartianSource);
         }
@@ -40,12 +44,15 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             None => self.choose(turn, service, parsed),
         };
         if let Some(old) = replaced {
-            self.end(turn.now, old, Leaving::Ended);
+            self.end(turn.now, old);
         }
         match choice {
             Some(choice) if service.one_packet => self.one_packet(turn, frame, parsed, &choice),
             Some(choice) => self.connect(turn, frame, parsed, hash, service, choice),
-            None => self.no_destination(turn, frame, parsed),
+            None => match self.bypass_first(turn, frame, parsed, hash, mark) {
+                Some(verdict) => verdict,
+                None => self.no_destination(turn, frame, parsed),
+            },
         }
     }
 
@@ -89,9 +96,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             Ok(inserted) => {
                 stats.created.add(1);
                 if let Some(evicted) = inserted.evicted {
-                    stats.evicted.add(1);
-                    self.leave_template(turn.now, &evicted, Leaving::GaveWay);
-                    super::unbind(&evicted, turn.snapshot, &mut self.ledger);
+                    self.evict(turn, &evicted);
                 }
             }
             Err(_) => {

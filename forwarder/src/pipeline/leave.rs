@@ -1,11 +1,12 @@
 //! The last step: where a packet leaves, and the rewriting for it.
 
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
+use crate::clock::TICK_MS;
 use crate::conn::{Conn, Forward};
 use crate::flow_table::SlotId;
 use crate::parse::Parsed;
 use crate::rewrite::icmp_error::{Message, QuotedTtl};
-use crate::rewrite::{Hop, Outcome, Outer, dr, gre, gue, ipip, nat};
+use crate::rewrite::{Hop, Outcome, Outer, dr, gre, gue, ipip, nat, options};
 use crate::route::{LinkId, NextHop};
 use crate::service::{Destination, Method, Snapshot, Tunnel, TunnelChecksum};
 use packet_io::{Frame, TableMemory};
@@ -79,6 +80,19 @@ fn own_way(frame: &[u8], turn: &Turn<'_>) -> Way {
     Way { port: turn.port, hop, source: Ipv4Addr::UNSPECIFIED, waiting: None, local: true }
 }
 
+/// The director's address on the port that a packet came from.
+pub(super) fn own_address(turn: &Turn<'_>) -> Ipv4Addr {
+    turn.snapshot.ports.get(usize::from(turn.port)).map_or(Ipv4Addr::UNSPECIFIED, |port| port.source)
+}
+
+/// Fills in IP options that ask every router for its address or the time. Answers false if one is broken.
+#[cold]
+fn record<F: Frame>(turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, address: Ipv4Addr) -> bool {
+    const DAY: u64 = 86_400_000;
+    let milliseconds = u64::from(turn.snapshot.day) + u64::from(turn.now.0) * u64::from(TICK_MS);
+    options::record(frame, parsed, address, (milliseconds % DAY) as u32)
+}
+
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     /// Sends a request on to its server.
     #[inline]
@@ -90,7 +104,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         conn: &Conn,
         destination: &Destination,
     ) -> Verdict {
-        let way = match way(turn.snapshot, destination.next_hop, destination.address) {
+        let mut way = match way(turn.snapshot, destination.next_hop, destination.address) {
             Some(way) => way,
             None if destination.next_hop == NextHop::Local => match conn.forward() {
                 Forward::Nat => own_way(frame.bytes(), turn),
@@ -98,10 +112,13 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             },
             None => return Verdict::Drop(DropReason::NoRoute),
         };
+        if parsed.has_options() && !way.local && !record(turn, frame, parsed, parsed.destination()) {
+            return Verdict::Drop(DropReason::BadOptions);
+        }
         let outcome = match conn.forward() {
             Forward::Dr => dr::send(frame, parsed, &way.hop),
             Forward::Nat => nat::request(frame, parsed, &to_server(conn), &way.hop),
-            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &way),
+            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &mut way),
             Forward::Local => return Verdict::Kernel,
         };
         match way.verdict(outcome, parsed.l3) {
@@ -110,6 +127,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
     }
 
+    /// Puts a packet into its tunnel; narrows the way to what the path takes.
     #[inline]
     pub(super) fn tunnel<F: Frame>(
         &mut self,
@@ -117,8 +135,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         frame: &mut F,
         parsed: &Parsed,
         destination: &Destination,
-        way: &Way,
+        way: &mut Way,
     ) -> Outcome {
+        way.hop.mtu = self.paths.of(destination.address, way.hop.mtu, turn.now);
         let outer = Outer {
             source: u32::from_ne_bytes(way.source.octets()),
             destination: u32::from_ne_bytes(destination.address.octets()),
@@ -156,13 +175,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             None => return Verdict::Drop(DropReason::NoRoute),
         };
         let nat = to_client(conn);
+        if parsed.has_options() && !way.local && !record(turn, frame, parsed, own_address(turn)) {
+            return Verdict::Drop(DropReason::BadOptions);
+        }
         match way.verdict(nat::reply(frame, parsed, &nat, &way.hop), parsed.l3) {
             Ok(verdict) => verdict,
-            Err(told) => {
-                let own =
-                    turn.snapshot.ports.get(usize::from(turn.port)).map_or(Ipv4Addr::UNSPECIFIED, |port| port.source);
-                self.refused(turn, frame, parsed, told, own)
-            }
+            Err(told) => self.refused(turn, frame, parsed, told, own_address(turn)),
         }
     }
 

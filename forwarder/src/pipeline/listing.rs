@@ -5,7 +5,7 @@ use crate::clock::Tick;
 use crate::conn::{Conn, Forward, Template};
 use crate::service::{DestId, Snapshot};
 use packet_io::TableMemory;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// A connection or template as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 fn conn_view(conn: &Conn, snapshot: &Snapshot, expires: u32) -> ConnView {
     let request = conn.request();
     let server = match (conn.forward(), destination_of(conn, snapshot)) {
+        _ if conn.is_bypass() => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
         (Forward::Nat, _) | (_, None) => conn.reply().source(),
         (_, Some(destination)) => {
             SocketAddrV4::new(destination.address, destination.port_for(request.destination().port()))

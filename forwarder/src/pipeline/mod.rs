@@ -3,20 +3,23 @@
 //!
 //! The files, in a packet's order: this one; `request` (from clients, existing connections), `first` (the packet that
 //! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
-//! connection), `answer` (what the director itself replies), `leave` (the last step: next hop and rewriting).
-//! `ledger` and `schedulers` hold what a worker knows about destinations and services.
+//! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
+//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger` and `schedulers` hold what a worker knows about destinations and services.
 
 mod answer;
+mod bypass;
 mod first;
 mod leave;
 mod ledger;
 mod listing;
+mod path_mtu;
 mod persist;
 mod related;
 mod reply;
 mod request;
 mod schedulers;
 mod sip;
+mod sweep;
 mod verdict;
 
 pub use listing::{ConnView, Listing};
@@ -26,19 +29,24 @@ pub use verdict::{DropReason, Verdict, Waiting};
 use crate::clock::Tick;
 use crate::conn::{Conn, Leaving, Signal, Template};
 use crate::flow_table::{Fate, FlowTable, Secret, Slot, SlotId, hash};
-use crate::parse::{Kind, Parsed, parse_into};
+use crate::parse::{Kind, Parsed, parse, parse_into};
 use crate::service::{Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
 use ledger::Ledger;
 use packet_io::{BURST, Burst, Frame, TableMemory};
+use path_mtu::PathMtus;
 use schedulers::Schedulers;
 use std::sync::Arc;
+use sweep::Sweep;
 
 /// A slot of the connection table: 64 bytes.
 pub type ConnSlot = Slot<Conn>;
 /// A slot of the table of persistence templates.
 pub type TemplateSlot = Slot<Template>;
+
+/// Ended connections that are noted, at most; the entries of others go when the hand finds them, within a second.
+const ENDED: usize = 256;
 
 /// What stays the same during one burst.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +76,12 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     ip_id: u16,
     /// Version of the snapshot that the schedulers are in step with.
     version: u64,
+    /// Removals of destinations that the pipeline knows of ([`Snapshot::removals`]).
+    removals: u64,
+    sweep: Option<Sweep>,
+    /// Connections that have ended in this tick: their entries go in the next.
+    ended: Vec<SlotId>,
+    paths: PathMtus,
     parsed: [(Parsed, u64); BURST],
 }
 
@@ -88,6 +102,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             ip_id: hash(1, &secret) as u16,
             secret,
             version: 0,
+            removals: 0,
+            sweep: None,
+            ended: Vec::with_capacity(ENDED),
+            paths: PathMtus::new(),
             parsed: [(Parsed::default(), 0); BURST],
         }
     }
@@ -112,6 +130,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         for &id in &snapshot.changed {
             self.schedulers.adopt(id, snapshot, &mut self.ledger, now);
         }
+        self.note_removals(snapshot, now);
         self.version = snapshot.version;
         let stats = &self.ledger.stats;
         stats.snapshot.add(snapshot.version.wrapping_sub(stats.snapshot.get()));
@@ -120,6 +139,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     /// Runs a burst through the stages; leaves it empty.
     pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
         let count = burst.len();
+        if turn.snapshot.index.is_empty() {
+            return Self::step_aside(turn, burst, out);
+        }
         for index in 0..count {
             let Some(frame) = burst.get(index) else { continue };
             let (parsed, key) = &mut self.parsed[index];
@@ -141,10 +163,24 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         burst.clear();
     }
 
+    /// As in the kernel: without a service the director does not interfere, not even with connections that live on.
+    #[cold]
+    fn step_aside<F: Frame>(turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
+        for frame in burst.drain() {
+            let verdict = match parse(frame.bytes(), frame.checksums()).kind {
+                Kind::Malformed(reason) => Verdict::Drop(reason.into()),
+                _ => Verdict::Kernel,
+            };
+            out.finish(turn, verdict, frame);
+        }
+    }
+
     /// One packet that does not come in a burst: put together from fragments.
     pub fn run_one<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F) -> Verdict {
-        let mut parsed = Parsed::default();
-        parse_into(frame.bytes(), frame.checksums(), &mut parsed);
+        if turn.snapshot.index.is_empty() {
+            return Verdict::Kernel;
+        }
+        let parsed = parse(frame.bytes(), frame.checksums());
         let client = if turn.snapshot.nat_servers.may_contain(parsed.source()) {
             parsed.destination_endpoint()
         } else {
@@ -194,8 +230,6 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     fn other<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, hash: u64) -> Verdict {
         match parsed.kind {
             Kind::Malformed(reason) => Verdict::Drop(reason.into()),
-            // As in the kernel: without a service the director does not interfere.
-            _ if turn.snapshot.index.is_empty() => Verdict::Kernel,
             Kind::Sctp => self.transport(turn, frame, parsed, hash),
             Kind::IcmpError => self.related(turn, frame, parsed),
             Kind::Fragment if turn.snapshot.may_concern(parsed) => Verdict::Collect,
@@ -205,28 +239,46 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 
     /// Lets go the entries whose time is up, doing no more than `budget` allows (`FlowTable::advance`).
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
+        if !self.ended.is_empty() {
+            self.expire_ended(snapshot, now);
+        }
         let Self { conns, templates, ledger, .. } = self;
         conns.advance(now, budget, |conn, _| {
-            ledger.stats.expired.add(1);
-            unbind(conn, snapshot, ledger);
-            if let Some(template) = conn.template() {
-                let _ = templates.get_mut(template).left(Leaving::Ended);
-            }
+            gone(conn, snapshot, templates, ledger);
             Fate::Expire
         });
         self.expire_templates(now, budget);
+        if let Some(sweep) = self.sweep {
+            self.sweep_on(sweep, snapshot, now);
+        }
         self.ledger.stats.entries.set(self.conns.len() as u64);
+    }
+
+    #[cold]
+    fn expire_ended(&mut self, snapshot: &Snapshot, now: Tick) {
+        let Self { conns, templates, ledger, ended, .. } = self;
+        ended.retain(|&slot| {
+            let ended = conns.contains(slot) && conns.get(slot).is_ended();
+            if ended
+                && now.passed(conns.expires(slot))
+                && let Some(conn) = conns.remove(slot)
+            {
+                gone(&conn, snapshot, templates, ledger);
+                return false;
+            }
+            // One that was given more time is left to the hand.
+            ended && conns.expires(slot) == now
+        });
     }
 
     /// Ends a connection: no packet finds it any more. As in the kernel, its entry goes, and stops counting, a moment
     /// later.
-    fn end(&mut self, now: Tick, slot: SlotId, why: Leaving) {
-        let conn = *self.conns.get(slot);
-        if why == Leaving::ServerGone {
-            self.leave_template(now, &conn, why);
-        }
-        self.conns.get_mut(slot).end(why == Leaving::ServerGone);
+    fn end(&mut self, now: Tick, slot: SlotId) {
+        self.conns.get_mut(slot).end();
         self.conns.rearm(slot, now);
+        if self.ended.len() < ENDED {
+            self.ended.push(slot);
+        }
     }
 }
 
@@ -257,7 +309,19 @@ fn destination_of<'a>(conn: &Conn, snapshot: &'a Snapshot) -> Option<&'a Destina
     snapshot.destination(conn.dest).filter(|destination| destination.generation == conn.generation)
 }
 
+/// A connection's time is over.
+fn gone(conn: &Conn, snapshot: &Snapshot, templates: &mut FlowTable<Template, Vec<TemplateSlot>>, ledger: &mut Ledger) {
+    ledger.stats.expired.add(1);
+    unbind(conn, snapshot, ledger);
+    if let Some(template) = conn.template() {
+        let _ = templates.get_mut(template).left(Leaving::Ended);
+    }
+}
+
 /// A connection's entry is gone: it counts no more.
 fn unbind(conn: &Conn, snapshot: &Snapshot, ledger: &mut Ledger) {
+    if conn.is_bypass() {
+        return;
+    }
     ledger.unbind(conn.dest, destination_of(conn, snapshot), conn.is_active());
 }

@@ -4,10 +4,11 @@
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, destination_of, leave};
 use crate::conn::Forward;
 use crate::flow_table::{SlotId, hash};
-use crate::parse::{Parsed, Quoted, icmp_checksum_good, quoted};
+use crate::parse::{Parsed, Quoted, TunnelQuote, icmp_checksum_good, quoted};
 use crate::rewrite::icmp_error::Sender;
 use crate::rewrite::{self, dr};
-use crate::service::{Method, Tunnel};
+use crate::service::{Destination, Method, Tunnel};
+use crate::wire::ipv4::protocol;
 use packet_io::{Frame, TableMemory};
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -23,6 +24,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.reply_of(&reversed(&inner)).map(|slot| (slot, Way::ToClient))
         };
         let Some((slot, way)) = found else { return Verdict::Kernel };
+        if self.conns.get(slot).is_bypass() {
+            return Verdict::Kernel;
+        }
         if !icmp_checksum_good(frame.bytes(), parsed) {
             return Verdict::Drop(DropReason::BadIcmpChecksum);
         }
@@ -57,12 +61,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let counters = self.ledger.counters(conn.dest);
         counters.in_packets.add(1);
         counters.in_bytes.add(u64::from(parsed.total_length));
-        let Some(way) = leave::way(turn.snapshot, destination.next_hop, destination.address) else {
+        let Some(mut way) = leave::way(turn.snapshot, destination.next_hop, destination.address) else {
             return Verdict::Kernel;
         };
         let outcome = match conn.forward() {
             Forward::Nat => rewrite::quoted::to_server(frame, parsed, quote, conn.reply().source_bits(), &way.hop),
-            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &way),
+            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &mut way),
             Forward::Dr => dr::send(frame, parsed, &way.hop),
             Forward::Local => return Verdict::Kernel,
         };
@@ -104,10 +108,18 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     ) -> Verdict {
         let conn = *self.conns.get(slot);
         let Some(destination) = destination_of(&conn, turn.snapshot) else { return Verdict::Kernel };
-        if !matches!(destination.method, Method::Tun(Tunnel::Ipip | Tunnel::Gue(..) | Tunnel::Gre(_))) {
+        if !quote.tunnel.is_some_and(|tunnel| is_to(&tunnel, destination)) {
             return Verdict::Kernel;
         }
-        let Some(message) = rewrite::quoted::about_tunnel(quote, None) else {
+        let Some(way) = leave::way(turn.snapshot, destination.next_hop, destination.address) else {
+            return Verdict::Kernel;
+        };
+        // As from the kernel, the client hears of the MTU that its packet was held against; the next one meets the new.
+        let known = self.paths.used(destination.address, way.hop.mtu);
+        if quote.is_fragmentation_needed() {
+            self.paths.learn(destination.address, way.hop.mtu, quote.mtu(), turn.now);
+        }
+        let Some(message) = rewrite::quoted::about_tunnel(quote, Some(known)) else {
             return Verdict::Drop(DropReason::TunnelErrorIgnored);
         };
         let request = Parsed { l3: parsed.l3, ..quote.as_parsed() };
@@ -122,6 +134,18 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             Verdict::Drop(DropReason::NoHeadroom)
         }
     }
+}
+
+/// True if this is the outer header of packets to this real server.
+fn is_to(tunnel: &TunnelQuote, destination: &Destination) -> bool {
+    let outer = Parsed { addresses: tunnel.addresses, ..Parsed::default() };
+    let same_kind = match destination.method {
+        Method::Tun(Tunnel::Ipip) => tunnel.protocol == protocol::IPIP,
+        Method::Tun(Tunnel::Gre(_)) => tunnel.protocol == protocol::GRE,
+        Method::Tun(Tunnel::Gue(port, _)) => tunnel.protocol == protocol::UDP && tunnel.port == port,
+        _ => false,
+    };
+    same_kind && outer.destination() == destination.address
 }
 
 /// The packet in the other direction.

@@ -1,7 +1,7 @@
 //! A packet from a real server to a client, of a NAT connection that exists.
 
 use super::{ConnSlot, Pipeline, Turn, Verdict, destination_of};
-use crate::conn::{Direction, Leaving};
+use crate::conn::Direction;
 use crate::flow_table::{SlotId, hash};
 use crate::parse::{Kind, Parsed, parse};
 use packet_io::{Frame, TableMemory};
@@ -12,7 +12,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     pub(super) fn reply<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, slot: SlotId) -> Verdict {
         let conn = *self.conns.get(slot);
         let Some(destination) = destination_of(&conn, turn.snapshot) else {
-            self.end(turn.now, slot, Leaving::Ended);
+            if !conn.is_bypass() {
+                self.end(turn.now, slot);
+            }
             return Verdict::Kernel;
         };
         self.follow(turn, frame.bytes(), parsed, slot, Direction::Reply, destination);
@@ -23,7 +25,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     /// A frame that the kernel sends: nearly always it leaves as it is. Where the director itself is a real server, it
     /// may be a reply; then it is translated like one. Answers what is to be sent.
     pub fn from_kernel<F: Frame>(&mut self, turn: &Turn<'_>, mut frame: F) -> Option<F> {
-        if !turn.snapshot.local_servers {
+        if !turn.snapshot.local_servers || turn.snapshot.index.is_empty() {
             return Some(frame);
         }
         let parsed = parse(frame.bytes(), packet_io::Checksums::Ipv4Good);
@@ -34,7 +36,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let found = self.conns.find(hash, |conn| conn.is_reply(parsed.addresses, parsed.ports, parsed.protocol));
         let Some(slot) = found else { return Some(frame) };
         let conn = *self.conns.get(slot);
-        let destination = destination_of(&conn, turn.snapshot)?;
+        let Some(destination) = destination_of(&conn, turn.snapshot) else { return Some(frame) };
         self.follow(turn, frame.bytes(), &parsed, slot, Direction::Reply, destination);
         self.count_reply(&conn, &parsed);
         self.translate_own(&mut frame, &parsed, &conn);

@@ -1,10 +1,11 @@
 //! A packet from a client whose connection exists.
 
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, destination_of, signal};
-use crate::conn::{self, Conn, Direction, Leaving, Timeouts, Unavailable};
+use crate::conn::{self, Conn, Direction, Forward, Signal, Timeouts, Unavailable};
 use crate::flow_table::SlotId;
 use crate::parse::Parsed;
 use crate::service::Destination;
+use crate::wire::tcp::flags;
 use packet_io::{Frame, TableMemory};
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -20,7 +21,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     ) -> Verdict {
         let conn = *self.conns.get(slot);
         let Some(destination) = destination_of(&conn, turn.snapshot) else {
-            return self.restart(turn, frame, parsed, slot, hash, Leaving::Ended);
+            return self.without_destination(turn, frame, parsed, slot, hash);
         };
         if !conn.is_steady(Direction::Request, parsed.flags) {
             let signal = signal(frame.bytes(), parsed);
@@ -31,7 +32,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if !destination.available {
             return match conn::on_unavailable(&turn.snapshot.settings) {
                 Unavailable::Drop => Verdict::Drop(DropReason::DestinationGone),
-                Unavailable::Anew => self.restart(turn, frame, parsed, slot, hash, Leaving::ServerGone),
+                Unavailable::Anew => self.restart(turn, frame, parsed, slot, hash),
             };
         }
         self.follow(turn, frame.bytes(), parsed, slot, Direction::Request, destination);
@@ -53,6 +54,23 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         counters.out_bytes.add(u64::from(parsed.total_length));
     }
 
+    /// The entry names no destination that there is: on purpose, or because its slot belongs to another one by now.
+    #[cold]
+    fn without_destination<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        frame: &mut F,
+        parsed: &Parsed,
+        slot: SlotId,
+        hash: u64,
+    ) -> Verdict {
+        if self.conns.get(slot).is_bypass() {
+            self.bypass(turn, frame, parsed, slot, hash)
+        } else {
+            self.restart(turn, frame, parsed, slot, hash)
+        }
+    }
+
     /// The entry is worth nothing any more: the packet is treated as if it had none.
     #[cold]
     fn restart<F: Frame>(
@@ -62,10 +80,28 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         parsed: &Parsed,
         slot: SlotId,
         hash: u64,
-        why: Leaving,
     ) -> Verdict {
-        self.end(turn.now, slot, why);
-        self.first(turn, frame, parsed, hash, None)
+        self.end(turn.now, slot);
+        let verdict = self.first(turn, frame, parsed, hash, None);
+        if matches!(verdict, Verdict::Answer(_, DropReason::NoConnection)) {
+            self.see_own_reset(turn, slot);
+        }
+        verdict
+    }
+
+    /// The director itself reset a connection whose entry is still there. Where the server would have answered from the
+    /// virtual address, too, the kernel takes it for the server's answer.
+    fn see_own_reset(&mut self, turn: &Turn<'_>, slot: SlotId) {
+        let conn = self.conns.get_mut(slot);
+        if conn.forward() == Forward::Nat {
+            return;
+        }
+        let change = conn.see(Direction::Reply, Signal::Tcp(flags::RST), turn.snapshot.settings.is_secure());
+        let conn = *conn;
+        if let Some(active) = change.recount {
+            self.ledger.moved(conn.dest, active);
+        }
+        self.conns.rearm(slot, turn.now.plus(turn.snapshot.timeouts.of(conn.state)));
     }
 
     /// Brings state, timer and counts of a connection up to date with one more packet.
