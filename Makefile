@@ -2,16 +2,18 @@
 #
 #   make demo     the three classic LVS set-ups on real HTTP traffic, in network namespaces (root, or sudo)
 #   make test     everything CI checks: check, then unit, property and end-to-end tests
+#   make conformance [CORPUS=DIR]
+#                 replays recordings of the kernel's IPVS (tests/corpus, or a directory of its layout) and compares
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
 #   make build    rvsd and rvsadm, the binaries that demo and tests run
 #   make setup    Debian packages
 #   make clean    what was built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check pure test test-pure test-dpdk test-e2e clean
+.PHONY: help setup build demo conformance check pure test test-pure test-dpdk test-e2e clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
-PURE = -p packet-io -p forwarder -p control
+PURE = -p packet-io -p forwarder -p control -p conformance
 WITHOUT_DPDK = env PKG_CONFIG_LIBDIR=/nonexistent PKG_CONFIG_PATH=
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
@@ -49,6 +51,10 @@ test:
 	$(MAKE) test-pure
 	$(MAKE) test-dpdk
 	$(MAKE) test-e2e
+
+# Without DPDK, in simulated time.
+conformance:
+	cargo run --quiet -p conformance -- $(CORPUS)
 
 demo: build
 	$(SUDO) python3 demo/demo.py target/debug

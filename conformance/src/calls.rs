@@ -1,0 +1,276 @@
+//! `ipvsadm/*.json`: what every call printed.
+
+use crate::kernel::mac;
+use crate::packet::{flags, tcp, udp};
+use crate::packets::same_print;
+use crate::report::{Case, Outcome};
+use crate::rig::{Rig, Setup, ages};
+use crate::shell::{self, Printed};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+#[derive(Deserialize)]
+struct Recording {
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Step {
+    Call(Call),
+    Connection {
+        conn: Connection,
+    },
+    Wait {
+        wait: f64,
+    },
+    Traffic {
+        traffic: String,
+    },
+    /// Every call that follows starts from this table.
+    Base {
+        base: Vec<String>,
+    },
+    Note {
+        #[allow(dead_code)]
+        note: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Call {
+    cmd: String,
+    rc: u8,
+    out: String,
+    err: String,
+    #[serde(default)]
+    stdin: String,
+    #[serde(rename = "state_after_Sn")]
+    state_after: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Connection {
+    proto: String,
+    fwd: String,
+    client: SocketAddrV4,
+    dst: SocketAddrV4,
+    mode: String,
+    server: SocketAddrV4,
+}
+
+/// Replays a file. The kernel's order of services depends on a number that was random at each boot, and rates depend on
+/// when the estimator looked: what fits is searched for.
+///
+/// # Errors
+/// It is no recording.
+pub fn replay(text: &str, skip: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Case>, String> {
+    let recording: Recording = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let calls =
+        || recording.steps.iter().filter_map(|step| if let Step::Call(call) = step { Some(call) } else { None });
+    let keys = if calls().any(shows_order) { u8::MAX } else { 0 };
+    let mut hash_key = 0;
+    for key in 0..=keys {
+        let unknown = Unknown { hash_key: key, ..Unknown::default() };
+        // Most keys are wrong at the first list, so this look ends there.
+        let wrong = |call: &Call, case: &Case| shows_order(call) && is_failed(case);
+        if with(&recording, unknown, skip, wrong)?.is_some() {
+            hash_key = key;
+            break;
+        }
+    }
+    let mut best = Attempt::new(&recording, Unknown { hash_key, ..Unknown::default() }, skip)?;
+    if calls().any(|call| call.cmd.contains("--rate")) {
+        for (pace, age) in PACES.iter().flat_map(|pace| ages().map(move |age| (*pace, age))) {
+            best = best.or(|| Attempt::new(&recording, Unknown { hash_key, pace, age }, skip))?;
+        }
+    }
+    Ok(best.cases)
+}
+
+/// What nobody noted.
+#[derive(Clone, Copy, Default)]
+struct Unknown {
+    hash_key: u8,
+    /// How long a call took, ticks.
+    pace: u32,
+    /// How old the director was, ticks.
+    age: u32,
+}
+
+/// How long a call may have taken on a busy machine, ticks.
+const PACES: [u32; 3] = [10, 5, 15];
+
+/// A replay with some choice of what nobody noted.
+struct Attempt {
+    failed: usize,
+    cases: Vec<Case>,
+}
+
+impl Attempt {
+    fn new(recording: &Recording, unknown: Unknown, skip: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let cases = with(recording, unknown, skip, |_, _| false)?.unwrap_or_default();
+        let failed = cases.iter().filter(|case| is_failed(case)).count();
+        Ok(Self { failed, cases })
+    }
+
+    /// The better of two, the other being made only if this one has failures.
+    fn or(self, other: impl FnOnce() -> Result<Self, String>) -> Result<Self, String> {
+        if self.failed == 0 {
+            return Ok(self);
+        }
+        let other = other()?;
+        Ok(if other.failed < self.failed { other } else { self })
+    }
+}
+
+fn is_failed(case: &Case) -> bool {
+    matches!(case.outcome, Outcome::Failed { .. })
+}
+
+/// True if this call may show in which order the kernel holds services.
+fn shows_order(call: &Call) -> bool {
+    call.state_after.is_some() || ["--nosort", "-S", "--save"].iter().any(|option| call.cmd.contains(option))
+}
+
+/// The cases of a replay; none if a call made `stop` end it.
+fn with(
+    recording: &Recording,
+    unknown: Unknown,
+    skip: &dyn Fn(&str) -> Option<String>,
+    stop: impl Fn(&Call, &Case) -> bool,
+) -> Result<Option<Vec<Case>>, String> {
+    let addresses: BTreeSet<Ipv4Addr> = recording
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Connection { conn } => Some(*conn.dst.ip()),
+            _ => None,
+        })
+        .collect();
+    let setup = Setup {
+        addresses: addresses.into_iter().collect(),
+        hash_key: unknown.hash_key,
+        age: unknown.age,
+        ..Setup::default()
+    };
+    let mut replay = Replay { rig: Rig::new(&setup), setup, base: Vec::new(), service: None, pace: unknown.pace };
+    let mut cases = Vec::new();
+    for step in &recording.steps {
+        match step {
+            Step::Note { .. } => {}
+            Step::Wait { wait } => replay.rig.wait_seconds(*wait),
+            Step::Connection { conn } => cases.extend(replay.connection(conn)),
+            Step::Traffic { traffic } => replay.traffic(traffic)?,
+            Step::Base { base } => replay.base.clone_from(base),
+            Step::Call(call) => cases.push(match skip(&call.cmd) {
+                Some(reason) => Case::skipped(&call.cmd, reason),
+                None => replay.call(call),
+            }),
+        }
+        if let (Step::Call(call), Some(case)) = (step, cases.last())
+            && stop(call, case)
+        {
+            return Ok(None);
+        }
+    }
+    Ok(Some(cases))
+}
+
+struct Replay {
+    rig: Rig,
+    setup: Setup,
+    base: Vec<String>,
+    /// The UDP service that was added last.
+    service: Option<SocketAddrV4>,
+    pace: u32,
+}
+
+impl Replay {
+    fn print(&mut self, line: &str, input: &str) -> Printed {
+        let unknown = || Printed { status: 127, errors: "not known here".to_owned(), ..Printed::default() };
+        shell::run(&mut self.rig, line, input).unwrap_or_else(unknown)
+    }
+
+    fn call(&mut self, call: &Call) -> Case {
+        if !self.base.is_empty() {
+            self.rig = Rig::new(&self.setup);
+            for line in self.base.clone() {
+                self.print(&line, "");
+            }
+        }
+        if let Some(service) = call.cmd.strip_prefix("ipvsadm -A -u ") {
+            self.service = service.split(' ').next().and_then(|service| service.parse().ok());
+        }
+        let before = call.state_after.as_ref().map(|_| self.print("ipvsadm -Sn", "").output);
+        let expected = Printed { status: call.rc, output: call.out.clone(), errors: call.err.clone() };
+        let got = self.print(&call.cmd, &call.stdin);
+        self.rig.wait(self.pace);
+        if !same_print(&expected, &got) {
+            return Case::failed(&call.cmd, expected, got);
+        }
+        if let (Some(before), Some(after)) = (before, &call.state_after) {
+            let after = if after == "unchanged" { &before } else { after };
+            let got = self.print("ipvsadm -Sn", "").output;
+            if *after != got {
+                return Case::failed(&call.cmd, format!("afterwards\n{after}"), format!("afterwards\n{got}"));
+            }
+        }
+        Case::passed(&call.cmd)
+    }
+
+    /// Opens a connection, and perhaps closes it. A case only if it does not find its server.
+    fn connection(&mut self, conn: &Connection) -> Option<Case> {
+        let Connection { client, dst, server, .. } = conn;
+        let (nat, datagram) = (conn.fwd == "nat", conn.proto == "udp");
+        let ask = |letters: &str| tcp(*client, *dst, flags(letters), 1001, 5001, &[]);
+        let first = if datagram { udp(*client, *dst, b"x") } else { tcp(*client, *dst, flags("S"), 1000, 0, &[]) };
+        let sent = self.rig.from_client(&first);
+        let found = sent.iter().any(|sent| sent.mac == mac::server(server.ip().octets()[3]));
+        let answer = |rig: &mut Rig, letters: &str| {
+            if nat {
+                let reply = if datagram {
+                    udp(*server, *client, b"y")
+                } else {
+                    tcp(*server, *client, flags(letters), 5000, 1001, &[])
+                };
+                rig.from_server(*server.ip(), &reply);
+            }
+        };
+        match conn.mode.as_str() {
+            "udp" => {}
+            "udpr" => answer(&mut self.rig, ""),
+            mode => {
+                answer(&mut self.rig, "SA");
+                self.rig.from_client(&ask("A"));
+                if mode == "closed" {
+                    self.rig.from_client(&ask("FA"));
+                    answer(&mut self.rig, "FA");
+                    if nat {
+                        self.rig.from_client(&ask("A"));
+                    }
+                }
+            }
+        }
+        let name = format!("{client} to {dst}");
+        (!found).then(|| Case::failed(name, server, crate::compare::tell_sent(&sent)))
+    }
+
+    /// `N UDP packets of L bytes (IP length) in F flows`, and time for the estimator to see them.
+    fn traffic(&mut self, text: &str) -> Result<(), String> {
+        let numbers: Vec<usize> = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+        let ([count, length, flows], Some(service)) = (&numbers[..], self.service) else {
+            return Err(format!("unknown traffic '{text}'"));
+        };
+        let client = |flow: usize| SocketAddrV4::new(Ipv4Addr::new(10, 9, 8, 1), (5000 + flow) as u16);
+        let data = vec![0; length.saturating_sub(28)];
+        let packets: Vec<_> = (0..(*flows).max(1)).map(|flow| udp(client(flow), service, &data)).collect();
+        // The recorder sent them by the batch.
+        for n in 0..count.next_multiple_of(64) {
+            self.rig.from_client(&packets[n % packets.len()]);
+        }
+        self.rig.wait_seconds(2.1);
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! `packets/*.json`: packets sent in, and every byte that came out.
+
+use crate::compare::{Recorded as Out, same, tell_recorded, tell_sent};
+use crate::kernel::mac;
+use crate::listing::{Times, same_connections};
+use crate::packet::from_hex;
+use crate::report::{Case, Difference};
+use crate::rig::{Rig, Setup, port};
+use crate::shell::{self, Printed};
+use serde::Deserialize;
+use std::net::Ipv4Addr;
+
+/// Differences of one file that are told; the rest often follows from the first.
+const TOLD: usize = 5;
+
+/// Between two events some time passed, ticks.
+const MOMENT: u32 = 2;
+
+/// Settings that a recording was made with stand in its description as NAME=VALUE.
+const SETTINGS: [&str; 9] = [
+    "cache_bypass",
+    "conn_reuse_mode",
+    "expire_nodest_conn",
+    "expire_quiescent_template",
+    "nat_icmp_send",
+    "net.ipv4.vs.conntrack",
+    "pmtu_disc",
+    "secure_tcp",
+    "sloppy_tcp",
+];
+
+#[derive(Deserialize)]
+struct Recording {
+    desc: String,
+    events: Vec<Event>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Event {
+    Packet {
+        tx: String,
+        #[serde(default)]
+        from_rs: Option<u8>,
+        #[serde(default)]
+        note: String,
+        hex: String,
+        rx: Vec<Out>,
+    },
+    Command {
+        cmd: String,
+        rc: u8,
+        out: String,
+        err: String,
+    },
+    Wait {
+        wait: f64,
+        #[serde(default)]
+        rx: Vec<Out>,
+    },
+}
+
+/// Replays a file: one case.
+///
+/// # Errors
+/// It is no recording.
+pub fn replay(text: &str, _: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Case>, String> {
+    let recording: Recording = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut rig = Rig::new(&Setup { int_mtu: mtu(&recording.desc), ..Setup::default() });
+    for (name, value) in settings(&recording.desc) {
+        shell::set(&mut rig, name, value).ok_or_else(|| format!("{name}={value} is refused"))?;
+    }
+    let mut differences = Vec::new();
+    for (at, event) in recording.events.iter().enumerate() {
+        rig.wait(MOMENT);
+        if let Some(difference) = replay_event(&mut rig, at, event)? {
+            differences.push(difference);
+        }
+    }
+    differences.truncate(TOLD);
+    Ok(vec![Case::of(recording.desc, differences)])
+}
+
+/// The settings of a description.
+fn settings(description: &str) -> Vec<(&'static str, &str)> {
+    let words = description.split([' ', ',', ':', ';', '(', ')']).filter_map(|word| word.split_once('='));
+    words
+        .filter_map(|(name, value)| {
+            let known = SETTINGS.iter().find(|setting| **setting == name)?;
+            Some((known.strip_prefix("net.ipv4.vs.").unwrap_or(known), value))
+        })
+        .collect()
+}
+
+/// The MTU of the real servers' interface.
+fn mtu(description: &str) -> u16 {
+    let said = description.split_once("int MTU ").map(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
+    said.flatten().and_then(|mtu| mtu.parse().ok()).unwrap_or(1500)
+}
+
+fn replay_event(rig: &mut Rig, at: usize, event: &Event) -> Result<Option<Difference>, String> {
+    Ok(match event {
+        Event::Packet { tx, from_rs, note, hex, rx } => {
+            let packet = from_hex(hex).ok_or("a packet that is not hexadecimal")?;
+            let from = from_rs.map_or(mac::GATEWAY, mac::server);
+            let sent = rig.send(port(tx), from, &packet);
+            let told = || Difference::new(format!("event {at}, {note}"), tell_recorded(rx), tell_sent(&sent));
+            (!same(rx, &sent, &own())).then(told)
+        }
+        Event::Command { cmd, rc, out, err } => {
+            let expected = Printed { status: *rc, output: out.clone(), errors: err.clone() };
+            let got = shell::run(rig, cmd, "").ok_or_else(|| format!("'{cmd}' is not known here"))?;
+            let told = || Difference::new(format!("event {at}, {cmd}"), &expected, &got);
+            (!same_print(&expected, &got)).then(told)
+        }
+        Event::Wait { wait, rx } => {
+            rig.wait_seconds(*wait);
+            let told = || Difference::new(format!("event {at}, while waiting"), tell_recorded(rx), "(nothing)");
+            (!rx.is_empty()).then(told)
+        }
+    })
+}
+
+/// Equal, but for the times and the order of connections.
+#[must_use]
+pub fn same_print(expected: &Printed, got: &Printed) -> bool {
+    let is_list = |printed: &Printed| printed.output.starts_with("IPVS connection entries\n");
+    if is_list(expected) && is_list(got) {
+        expected.status == got.status
+            && expected.errors == got.errors
+            && same_connections(expected.output.lines(), got.output.lines(), Times::Unknown)
+    } else {
+        expected == got
+    }
+}
+
+/// Addresses of the recorded director.
+fn own() -> [Ipv4Addr; 3] {
+    [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(172, 16, 0, 1), Ipv4Addr::new(192, 168, 1, 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_say_what_was_set() {
+        let text = "existing connections; expire_nodest_conn=0 expire_quiescent_template=1";
+        assert_eq!(settings(text), [("expire_nodest_conn", "0"), ("expire_quiescent_template", "1")]);
+        assert_eq!(settings("loaded, net.ipv4.vs.conntrack=1: active"), [("conntrack", "1")]);
+        assert_eq!(settings("not owned with ip_nonlocal_bind=1"), []);
+        assert_eq!((mtu("int MTU 1400, sysctl pmtu_disc=0"), mtu("TCP session")), (1400, 1500));
+    }
+}
