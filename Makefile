@@ -5,12 +5,13 @@
 #   make conformance [CORPUS=DIR]
 #                 replays recordings of the kernel's IPVS (tests/corpus, or a directory of its layout) and compares
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
+#   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root)
 #   make build    rvsd and rvsadm, the binaries that demo and tests run
 #   make setup    Debian packages
 #   make clean    what was built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo conformance check pure test test-pure test-dpdk test-e2e clean
+.PHONY: help setup build demo bench conformance check pure test test-pure test-dpdk test-e2e clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
 PURE = -p packet-io -p forwarder -p control -p conformance
@@ -58,6 +59,11 @@ conformance:
 
 demo: build
 	$(SUDO) python3 demo/demo.py target/debug
+
+# The rows go to target/bench/forwarding.json. BENCH= takes more options: `make bench BENCH=--help`.
+bench: setup
+	cargo build --release -p rvs --bin rvsd -p control --bin rvsadm -p rvs-bench --bin forwarding
+	$(SUDO) target/release/forwarding $(if $(QUICK),--quick) $(BENCH)
 
 clean:
 	cargo clean

@@ -1,0 +1,225 @@
+//! `make bench`: the real rvsd and dpdk-testpmd in turn on the same device, frames and core.
+//!
+//! Both stay up for a row and are frozen while the other works. What is measured is the CPU time of the lcore's thread,
+//! as the kernel counts it, so that a busy machine does not blur it: cycles per packet = CPU seconds × TSC Hz ÷ frames
+//! that the port has sent. A row counts only if every frame that came in went out, and a sample of them is right.
+
+mod director;
+mod huge;
+mod process;
+mod report;
+mod set_up;
+mod telemetry;
+mod yardstick;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use director::Director;
+use process::Sample;
+use report::{Report, Row};
+use rvs_bench::frames::Proto;
+use rvs_bench::pcap;
+use rvs_bench::traffic::{self, Mode};
+use set_up::SetUp;
+use std::fs;
+use std::io::{BufWriter, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::sleep;
+use std::time::Duration;
+use yardstick::Yardstick;
+
+/// What a thawed program gets to fill the caches again.
+const WARM_UP: Duration = Duration::from_millis(25);
+
+/// Measures rvsd beside dpdk-testpmd
+#[derive(Parser)]
+struct Options {
+    /// NAT and DR, TCP, at 1,000 and 65,536 flows
+    #[arg(long)]
+    quick: bool,
+    /// Only these modes
+    #[arg(long, value_delimiter = ',')]
+    mode: Vec<Mode>,
+    /// Only these protocols
+    #[arg(long, value_delimiter = ',')]
+    proto: Vec<Proto>,
+    /// Only these numbers of flows
+    #[arg(long, value_delimiter = ',')]
+    flows: Vec<usize>,
+    /// Windows that the median is of
+    #[arg(long, default_value_t = 5)]
+    windows: usize,
+    /// Length of a window
+    #[arg(long, value_name = "MS", default_value_t = 300)]
+    window: u64,
+    /// The yardstick
+    #[arg(long, value_name = "PATH", default_value = "/usr/bin/dpdk-testpmd")]
+    testpmd: PathBuf,
+    /// Where the rows are written
+    #[arg(long, value_name = "FILE", default_value = "target/bench/forwarding.json")]
+    out: PathBuf,
+}
+
+impl Options {
+    fn rows(&self) -> Vec<(Mode, Proto, usize)> {
+        let quick = self.quick;
+        let or = |given: &[usize], quick_ones: &[usize], all: &[usize]| match given {
+            [] if quick => quick_ones.to_vec(),
+            [] => all.to_vec(),
+            given => given.to_vec(),
+        };
+        let flows = or(&self.flows, &[1_000, 65_536], &[1, 1_000, 65_536, 1_048_576]);
+        let modes = match &self.mode[..] {
+            [] if quick => vec![Mode::Nat, Mode::Dr],
+            [] => Mode::value_variants().to_vec(),
+            given => given.to_vec(),
+        };
+        let protos = match &self.proto[..] {
+            [] if quick => vec![Proto::Tcp],
+            [] => Proto::value_variants().to_vec(),
+            given => given.to_vec(),
+        };
+        let mut rows = Vec::new();
+        for mode in modes {
+            for &proto in &protos {
+                rows.extend(flows.iter().map(|&flows| (mode, proto, flows)));
+            }
+        }
+        rows
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Answers whether all rows count.
+fn run(options: &Options) -> Result<bool> {
+    ensure!(options.windows >= 1 && options.window >= 20, "at least one window of at least 20 ms");
+    // Ctrl-C ends the bench at the next step, so that what it started and reserved goes.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    let mut set_up = SetUp::new(options.testpmd.clone())?;
+    let mut report = Report::default();
+    let mut failed = 0;
+    Row::print_head(stdout())?;
+    for (mode, proto, flows) in options.rows() {
+        match measure(&mut set_up, options, mode, proto, flows, &stop) {
+            Ok(row) => {
+                row.print(stdout())?;
+                report.rows.push(row);
+            }
+            Err(error) if stop.load(Relaxed) => return Err(error),
+            Err(error) => {
+                failed += 1;
+                println!("{:10} {:5} {flows:>9} does not count: {error:#}", report::name(mode), report::name(proto));
+            }
+        }
+        // Row by row, so that a bench that is cut off leaves what it has.
+        save(options, &report)?;
+    }
+    println!("{} rows in {}, {failed} failed", report.rows.len(), options.out.display());
+    Ok(failed == 0)
+}
+
+fn save(options: &Options, report: &Report) -> Result<()> {
+    if let Some(directory) = options.out.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let text = serde_json::to_string_pretty(report)?;
+    fs::write(&options.out, text).with_context(|| format!("cannot write {}", options.out.display()))
+}
+
+fn measure(
+    set_up: &mut SetUp,
+    options: &Options,
+    mode: Mode,
+    proto: Proto,
+    flows: usize,
+    stop: &AtomicBool,
+) -> Result<Row> {
+    let frames = traffic::file(mode, proto, flows);
+    let file = set_up.path("frames.pcap");
+    pcap::write(BufWriter::new(fs::File::create(&file)?), &frames)?;
+    if !set_up.reserve(frames.len(), flows) {
+        eprintln!("bench: no huge pages for {flows} flows; both sides run on ordinary memory");
+    }
+    director::check_sample(set_up, mode, proto, &frames, &file).context("reading back a sample")?;
+    let count = frames.len();
+    drop(frames);
+
+    let mut testpmd = Yardstick::start(set_up, count, &file)?;
+    testpmd.program().freeze()?;
+    let mut director = Director::start(set_up, mode, proto, flows, count, &file)?;
+    let length = Duration::from_millis(options.window);
+    let mut windows = Windows::default();
+    let mut first = None;
+    for _ in 0..options.windows {
+        ensure!(!stop.load(Relaxed), "stopped");
+        let (from, to) = window(length, || director.sample())?;
+        director::nothing_lost(first.get_or_insert(from).counts, to.counts)?;
+        windows.rvs.push(cycles(set_up, from, to));
+        director.program().freeze()?;
+        testpmd.program().thaw()?;
+        for (mode, part, cycles_of) in
+            [("5tswap", 1, &mut windows.swap), ("io", 3, &mut windows.io), ("mac", 3, &mut windows.mac)]
+        {
+            testpmd.forward(mode)?;
+            let (from, to) = window(length / part, || testpmd.sample())?;
+            cycles_of.push(cycles(set_up, from, to));
+        }
+        testpmd.program().freeze()?;
+        director.program().thaw()?;
+    }
+    let (rvs, swap) = (median(&mut windows.rvs), median(&mut windows.swap));
+    Ok(Row {
+        mode,
+        proto,
+        flows,
+        mpps: set_up.tsc_hz / rvs / 1e6,
+        cycles_per_packet: rvs,
+        testpmd_5tswap_cycles_per_packet: swap,
+        ratio_to_5tswap: swap / rvs,
+        testpmd_io_cycles_per_packet: median(&mut windows.io),
+        testpmd_mac_cycles_per_packet: median(&mut windows.mac),
+    })
+}
+
+/// Cycles per packet, window by window.
+#[derive(Default)]
+struct Windows {
+    rvs: Vec<f64>,
+    swap: Vec<f64>,
+    io: Vec<f64>,
+    mac: Vec<f64>,
+}
+
+fn window(length: Duration, mut sample: impl FnMut() -> Result<Sample>) -> Result<(Sample, Sample)> {
+    sleep(WARM_UP);
+    let from = sample()?;
+    sleep(length);
+    Ok((from, sample()?))
+}
+
+fn cycles(set_up: &SetUp, from: Sample, to: Sample) -> f64 {
+    let frames = to.counts.sent - from.counts.sent;
+    (to.cpu - from.cpu).as_secs_f64() * set_up.tsc_hz / frames as f64
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
+}

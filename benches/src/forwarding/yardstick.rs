@@ -1,0 +1,55 @@
+//! dpdk-testpmd on the same device, file and core: what forwarding without a table costs.
+
+use crate::process::{Program, Sample};
+use crate::set_up::SetUp;
+use anyhow::Result;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// A running testpmd.
+pub struct Yardstick {
+    program: Program,
+    mode: &'static str,
+}
+
+impl Yardstick {
+    /// Starts it on `file`.
+    pub fn start(set_up: &SetUp, frames: usize, file: &Path) -> Result<Self> {
+        let device = format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display());
+        // Its answers must come line by line, though its output is no terminal.
+        let mut command = Command::new("stdbuf");
+        command
+            .arg("-oL")
+            .arg(&set_up.testpmd)
+            .args(set_up.eal("testpmd", &device))
+            .args(["--", "-i", "--no-flush-rx", "--mbuf-size=512", "--burst=32"])
+            .arg(format!("--total-num-mbufs={}", set_up.mbufs(frames)));
+        let mut program = Program::start("testpmd", &mut command, set_up.path("testpmd.log"))?;
+        program.wait_until_up(&set_up.prefix("testpmd"))?;
+        Ok(Self { program, mode: "" })
+    }
+
+    /// Forwards in this mode from now on.
+    pub fn forward(&mut self, mode: &'static str) -> Result<()> {
+        if self.mode == mode {
+            return Ok(());
+        }
+        let started = format!("{mode} packet forwarding");
+        let times = self.program.said_times(&started);
+        let stop = if self.mode.is_empty() { "" } else { "stop\n" };
+        write!(self.program.input()?, "{stop}set fwd {mode}\nstart\n")?;
+        self.program.wait_for(&started, times)?;
+        self.mode = mode;
+        Ok(())
+    }
+
+    /// CPU time and frames at this moment.
+    pub fn sample(&mut self) -> Result<Sample> {
+        self.program.sample()
+    }
+
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+}

@@ -1,0 +1,8 @@
+//! What benches and their tests share: the traffic they forward, and the recordings they keep it in.
+//!
+//! [`traffic`] is pure: which flows there are, their frames, and what becomes of each when it is forwarded, worked out
+//! here a second time, without the data path's code. [`pcap`] writes and reads capture files.
+
+pub mod frames;
+pub mod pcap;
+pub mod traffic;
