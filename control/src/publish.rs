@@ -7,8 +7,10 @@ use forwarder::marks::{MarkRule, MarkRules};
 use forwarder::route::{AddressSet, NextHop, Port, Routes};
 use forwarder::scheduler::{Flags, Kind};
 use forwarder::service::{
-    CHUNK, DestId, Destination, Family, Member, Method, Persistence, Service, ServiceId, ServiceKey, Snapshot, Tunnel,
+    CHUNK, DestId, Destination, Exit, Family, Member, Method, Persistence, Service, ServiceId, ServiceKey, Snapshot,
+    Tunnel,
 };
+use forwarder::way::ways;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -29,7 +31,8 @@ impl Builder {
     /// A builder whose first snapshot has no service, and these routes and ports.
     #[must_use]
     pub fn new(routes: Routes, ports: Vec<Port>) -> Self {
-        Self { snapshot: Snapshot { routes, ports, ..Snapshot::default() }, ..Self::default() }
+        let ways = ways(&routes, &ports);
+        Self { snapshot: Snapshot { routes, ports, ways, ..Snapshot::default() }, ..Self::default() }
     }
 
     /// With the time of day: milliseconds since midnight UT at tick 0.
@@ -80,18 +83,23 @@ impl Builder {
     /// Takes over new routes and ports. Answers the next snapshot.
     pub fn route(&mut self, routes: Routes, ports: Vec<Port>) -> Snapshot {
         let moved = routes.version != self.snapshot.routes.version;
+        self.snapshot.ways = ways(&routes, &ports);
         self.snapshot.routes = routes;
         self.snapshot.ports = ports;
-        if moved {
-            let routes = &self.snapshot.routes;
-            for chunk in &mut self.snapshot.destinations {
-                let stale = |destination: &Destination| destination.next_hop != next_hop(routes, destination);
-                if chunk.iter().any(stale) {
-                    for destination in Arc::make_mut(chunk) {
-                        destination.next_hop = next_hop(routes, destination);
-                    }
+        let mut destinations = std::mem::take(&mut self.snapshot.destinations);
+        let now = |destination: &Destination| {
+            let next_hop = if moved { next_hop(&self.snapshot.routes, destination) } else { destination.next_hop };
+            (next_hop, exit(&self.snapshot, &Destination { next_hop, ..destination.clone() }))
+        };
+        for chunk in &mut destinations {
+            if chunk.iter().any(|old| now(old) != (old.next_hop, old.exit.clone())) {
+                for destination in Arc::make_mut(chunk) {
+                    (destination.next_hop, destination.exit) = now(destination);
                 }
             }
+        }
+        self.snapshot.destinations = destinations;
+        if moved {
             self.derive();
         }
         self.next(Vec::new())
@@ -135,8 +143,10 @@ impl Builder {
             port: wanted.spec.port,
             service: wanted.service,
             next_hop: NextHop::Unreachable,
+            exit: Exit::CLOSED,
         };
         built.next_hop = next_hop(&self.snapshot.routes, &built);
+        built.exit = exit(&self.snapshot, &built);
         Some(built)
     }
 
@@ -235,6 +245,17 @@ impl Builder {
 
 fn next_hop(routes: &Routes, destination: &Destination) -> NextHop {
     if destination.address.is_unspecified() { NextHop::Unreachable } else { routes.lookup(destination.address) }
+}
+
+/// How ordinary packets leave to a destination whose next hop is known.
+fn exit(snapshot: &Snapshot, destination: &Destination) -> Exit {
+    match destination.next_hop {
+        NextHop::Link(id) if destination.available => {
+            let way = snapshot.ways.get(usize::from(id.0));
+            way.map_or(Exit::CLOSED, |way| Exit::new(way, destination.method))
+        }
+        _ => Exit::CLOSED,
+    }
 }
 
 fn key(name: ServiceName) -> ServiceKey {

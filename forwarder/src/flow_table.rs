@@ -318,6 +318,15 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         &mut self.slots[slot.0 as usize].value
     }
 
+    /// An entry's value and its expiry at once, for the one place where both are needed for every packet. The rules of
+    /// [`get_mut`](Self::get_mut) and [`touch`](Self::touch) hold.
+    #[inline]
+    #[must_use]
+    pub fn entry_mut(&mut self, slot: SlotId) -> (&mut V, &mut Tick) {
+        let Slot { value, expires, .. } = &mut self.slots[slot.0 as usize];
+        (value, expires)
+    }
+
     /// When an entry expires.
     #[inline]
     #[must_use]

@@ -10,7 +10,7 @@
 //! 5. [`service`]: the immutable snapshot of services and servers; the VIP lookup of a first packet
 //!    and [`marks`]: the firewall mark of a first packet
 //! 6. [`scheduler`]: which server a new connection gets
-//! 7. [`rewrite`]: the packet's new headers, for each forwarding method; [`route`]: where it leaves
+//! 7. [`rewrite`]: the packet's new headers, for each forwarding method; [`route`] and [`way`]: where it leaves
 //! 8. [`stats`]: what was counted
 //!
 //! It knows no DPDK, sockets, clocks, logs or files: see `packet-io` for the seam below it and `control` for who
@@ -29,5 +29,6 @@ pub mod route;
 pub mod scheduler;
 pub mod service;
 pub mod stats;
+pub mod way;
 pub mod wire;
 pub mod worker;

@@ -6,8 +6,10 @@
 use crate::conn::Timeouts;
 use crate::marks::MarkRules;
 use crate::parse::Parsed;
+use crate::rewrite::Hop;
 use crate::route::{AddressSet, Port, Routes};
 use crate::scheduler::{self, Kind};
+use crate::way::Way;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
@@ -116,6 +118,42 @@ pub struct Destination {
     pub service: ServiceId,
     /// The state of its route: where packets to it leave.
     pub next_hop: crate::route::NextHop,
+    /// The same, ready for use.
+    pub exit: Exit,
+}
+
+/// How ordinary packets leave to a destination, so that they need look no further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// MAC addresses and MTU.
+    pub hop: Hop,
+    /// The port.
+    pub port: u16,
+    /// Bytes of the longest packet that fits, before a tunnel's header is added.
+    pub room: u16,
+    /// The outer source of tunnels, as it stands in memory.
+    pub source: u32,
+    /// False if a packet has to look closer: the destination is gone, is the director itself, or its neighbour's MAC
+    /// address is unknown.
+    pub open: bool,
+}
+
+impl Exit {
+    /// No way out is known.
+    pub const CLOSED: Self = Self { hop: Hop::NONE, port: 0, room: 0, source: 0, open: false };
+
+    /// The exit of a destination that is reached by this way.
+    #[must_use]
+    pub fn new(way: &Way, method: Method) -> Self {
+        let overhead = if matches!(method, Method::Tun(_)) { crate::rewrite::ipip::OVERHEAD } else { 0 };
+        Self {
+            hop: way.hop,
+            port: way.port,
+            room: way.hop.mtu.saturating_sub(overhead),
+            source: u32::from_ne_bytes(way.source.octets()),
+            open: way.waiting.is_none() && !way.local,
+        }
+    }
 }
 
 /// A destination as a scheduler sees it.
@@ -204,6 +242,8 @@ pub struct Snapshot {
     pub routes: Routes,
     /// The ports, by number.
     pub ports: Vec<Port>,
+    /// The ways to the neighbours of `routes`, by number ([`crate::way::ways`]).
+    pub ways: Arc<[Way]>,
     /// Marks of first packets, for mark services.
     pub marks: MarkRules,
     /// UDP ports of the GUE tunnels in use, host byte order.
@@ -239,6 +279,7 @@ impl Destination {
         port: 0,
         service: ServiceId(0),
         next_hop: crate::route::NextHop::Unreachable,
+        exit: Exit::CLOSED,
     };
 
     /// The port that a packet to `port` gets, host byte order.

@@ -340,6 +340,11 @@ where
     N: Resolver,
     P: FramePool<Frame = F>,
 {
+    #[inline]
+    fn forward(&mut self, port: u16, frame: F) {
+        self.transmit(port, frame);
+    }
+
     fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F) {
         match verdict {
             Verdict::Transmit(port) => self.transmit(port, frame),

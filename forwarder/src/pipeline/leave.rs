@@ -1,6 +1,6 @@
 //! The last step: where a packet leaves, and the rewriting for it.
 
-use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
+use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict};
 use crate::clock::TICK_MS;
 use crate::conn::{Conn, Forward};
 use crate::flow_table::SlotId;
@@ -9,21 +9,9 @@ use crate::rewrite::icmp_error::{Message, QuotedTtl};
 use crate::rewrite::{Hop, Outcome, Outer, dr, gre, gue, ipip, nat, options};
 use crate::route::{LinkId, NextHop};
 use crate::service::{Destination, Method, Snapshot, Tunnel, TunnelChecksum};
+use crate::way::Way;
 use packet_io::{Frame, TableMemory};
 use std::net::Ipv4Addr;
-
-/// A way out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
-    port: u16,
-    pub hop: Hop,
-    /// The port's own address.
-    source: Ipv4Addr,
-    /// Set while the neighbour's MAC address is unknown; the hop's is empty then.
-    waiting: Option<Waiting>,
-    /// The packet stays here: the director's own kernel takes it.
-    local: bool,
-}
 
 impl Way {
     /// What becomes of a frame that was rewritten for this way. `l3` is the offset of its IP header.
@@ -42,33 +30,12 @@ impl Way {
     }
 }
 
-impl Way {
-    /// The port, if the neighbour's MAC address is known.
-    pub fn resolved(&self) -> Option<u16> {
-        self.waiting.is_none().then_some(self.port)
-    }
-}
-
 /// The way to a next hop. `address` is that of the packet's destination, the neighbour if it is on the link.
 #[inline]
 pub(super) fn way(snapshot: &Snapshot, next_hop: NextHop, address: Ipv4Addr) -> Option<Way> {
     match next_hop {
-        NextHop::Link(id) => {
-            let link = snapshot.routes.link(id)?;
-            let port = snapshot.ports.get(usize::from(link.port))?;
-            let waiting = match link.mac {
-                Some(_) => None,
-                None => Some(Waiting { port: link.port, neighbour: link.address }),
-            };
-            let hop = Hop::new(link.mac.unwrap_or_default(), port.mac, port.mtu);
-            Some(Way { port: link.port, hop, source: port.source, waiting, local: false })
-        }
-        NextHop::Unknown(number) => {
-            let port = snapshot.ports.get(usize::from(number))?;
-            let waiting = Some(Waiting { port: number, neighbour: address });
-            let hop = Hop::new([0; 6], port.mac, port.mtu);
-            Some(Way { port: number, hop, source: port.source, waiting, local: false })
-        }
+        NextHop::Link(id) => snapshot.ways.get(usize::from(id.0)).cloned(),
+        NextHop::Unknown(number) => Some(Way::unknown(number, snapshot.ports.get(usize::from(number))?, address)),
         NextHop::Local | NextHop::Unreachable => None,
     }
 }
@@ -231,14 +198,14 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 
 /// The change of a request's destination.
 #[inline]
-fn to_server(conn: &Conn) -> nat::Nat {
+pub(super) fn to_server(conn: &Conn) -> nat::Nat {
     let (request, reply) = (conn.request(), conn.reply());
     nat::Nat::new(request.destination_bits(), reply.source_bits())
 }
 
 /// The change of a reply's source.
 #[inline]
-fn to_client(conn: &Conn) -> nat::Nat {
+pub(super) fn to_client(conn: &Conn) -> nat::Nat {
     let (request, reply) = (conn.request(), conn.reply());
     nat::Nat::new(reply.source_bits(), request.destination_bits())
 }

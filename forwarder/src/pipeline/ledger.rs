@@ -120,6 +120,7 @@ mod tests {
             port: 80,
             service: ServiceId(0),
             next_hop: NextHop::Unreachable,
+            exit: crate::service::Exit::CLOSED,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The stages over a burst: (1) parse and hash every frame and prefetch where its connection would be; (2) for each
 //! frame in turn: find the connection, or make one; keep its state, timer and counts; rewrite; decide the verdict.
 //!
-//! The files, in a packet's order: this one; `request` (from clients, existing connections), `first` (the packet that
+//! The files, in a packet's order: this one; `steady` (the ordinary packet), `request` (from clients, existing connections), `first` (the packet that
 //! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
 //! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
 //! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger` and `schedulers` hold what a worker knows about destinations and services.
@@ -19,6 +19,7 @@ mod reply;
 mod request;
 mod schedulers;
 mod sip;
+mod steady;
 mod sweep;
 mod verdict;
 
@@ -61,6 +62,8 @@ pub struct Turn<'a> {
 
 /// Who carries out verdicts.
 pub trait Answers<F> {
+    /// Sends the frame of a connection by this port: [`Verdict::Transmit`], the answer for nearly all.
+    fn forward(&mut self, port: u16, frame: F);
     /// Does with the frame what the verdict says.
     fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F);
 }
@@ -82,7 +85,18 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     /// Connections that have ended in this tick: their entries go in the next.
     ended: Vec<SlotId>,
     paths: PathMtus,
-    parsed: [(Parsed, u64); BURST],
+    /// What the first stage found out about each frame of a burst.
+    parsed: Box<[Staged]>,
+}
+
+/// A frame between the stages.
+#[derive(Clone, Copy, Default)]
+struct Staged {
+    parsed: Parsed,
+    /// Of the client's endpoint.
+    hash: u64,
+    /// Its source may be a real server's address: it is looked up as a reply first.
+    from_server: bool,
 }
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -106,7 +120,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             sweep: None,
             ended: Vec::with_capacity(ENDED),
             paths: PathMtus::new(),
-            parsed: [(Parsed::default(), 0); BURST],
+            parsed: vec![Staged::default(); BURST].into_boxed_slice(),
         }
     }
 
@@ -138,29 +152,32 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 
     /// Runs a burst through the stages; leaves it empty.
     pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
-        let count = burst.len();
         if turn.snapshot.index.is_empty() {
             return Self::step_aside(turn, burst, out);
         }
-        for index in 0..count {
-            let Some(frame) = burst.get(index) else { continue };
-            let (parsed, key) = &mut self.parsed[index];
-            parse_into(frame.bytes(), frame.checksums(), parsed);
-            let client = if turn.snapshot.nat_servers.may_contain(parsed.source()) {
-                parsed.destination_endpoint()
-            } else {
-                parsed.source_endpoint()
-            };
-            *key = hash(client, &self.secret);
-            self.conns.prefetch(*key);
+        let mut parsed = std::mem::take(&mut self.parsed);
+        for (slot, staged) in burst.slots_mut().iter().zip(&mut parsed) {
+            let Some(frame) = slot else { continue };
+            parse_into(frame.bytes(), frame.checksums(), &mut staged.parsed);
+            staged.from_server = turn.snapshot.nat_servers.may_contain(staged.parsed.source());
+            let client =
+                if staged.from_server { staged.parsed.destination_endpoint() } else { staged.parsed.source_endpoint() };
+            staged.hash = hash(client, &self.secret);
+            self.conns.prefetch(staged.hash);
         }
-        for index in 0..count {
-            let Some(mut frame) = burst.take(index) else { continue };
-            let (parsed, hash) = self.parsed[index];
-            let verdict = self.decide(turn, &mut frame, &parsed, hash);
-            out.finish(turn, verdict, frame);
+        for (slot, staged) in burst.slots_mut().iter_mut().zip(&parsed) {
+            let Some(mut frame) = slot.take() else { continue };
+            let Staged { parsed, hash, from_server } = staged;
+            match self.steady(turn, &mut frame, parsed, *hash, *from_server) {
+                Some(port) => out.forward(port, frame),
+                None => {
+                    let verdict = self.decide(turn, &mut frame, parsed, *hash);
+                    out.finish(turn, verdict, frame);
+                }
+            }
         }
-        burst.clear();
+        burst.consume(burst.len());
+        self.parsed = parsed;
     }
 
     /// As in the kernel: without a service the director does not interfere, not even with connections that live on.

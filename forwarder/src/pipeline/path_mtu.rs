@@ -39,6 +39,12 @@ impl PathMtus {
         Self { known: HashMap::with_capacity_and_hasher(CAPACITY, Mix) }
     }
 
+    /// True if every path takes what its first link takes.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// The MTU of the path to an address whose first link takes `link` bytes, for a packet that goes there now.
     #[inline]
     pub fn of(&mut self, address: Ipv4Addr, link: u16, now: Tick) -> u16 {

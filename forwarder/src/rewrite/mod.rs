@@ -37,6 +37,9 @@ pub struct Hop {
 }
 
 impl Hop {
+    /// No link: it takes nothing.
+    pub const NONE: Self = Self { macs: [0; 12], mtu: 0 };
+
     /// A link to the neighbour `destination` from the port with the address `source`.
     #[inline]
     #[must_use]
