@@ -60,30 +60,16 @@ struct Connection {
     server: SocketAddrV4,
 }
 
-/// Replays a file. The kernel's order of services depends on a number that was random at each boot, and rates depend on
-/// when the estimator looked: what fits is searched for.
+/// Replays a file. Rates depend on when the estimator looked and on how long each call took: what fits is searched for.
 ///
 /// # Errors
 /// It is no recording.
 pub fn replay(text: &str, skip: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Case>, String> {
     let recording: Recording = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let calls =
-        || recording.steps.iter().filter_map(|step| if let Step::Call(call) = step { Some(call) } else { None });
-    let keys = if calls().any(shows_order) { u8::MAX } else { 0 };
-    let mut hash_key = 0;
-    for key in 0..=keys {
-        let unknown = Unknown { hash_key: key, ..Unknown::default() };
-        // Most keys are wrong at the first list, so this look ends there.
-        let wrong = |call: &Call, case: &Case| shows_order(call) && is_failed(case);
-        if with(&recording, unknown, skip, wrong)?.is_some() {
-            hash_key = key;
-            break;
-        }
-    }
-    let mut best = Attempt::new(&recording, Unknown { hash_key, ..Unknown::default() }, skip)?;
-    if calls().any(|call| call.cmd.contains("--rate")) {
+    let mut best = Attempt::new(&recording, Unknown::default(), skip)?;
+    if recording.steps.iter().any(|step| matches!(step, Step::Call(call) if call.cmd.contains("--rate"))) {
         for (pace, age) in PACES.iter().flat_map(|pace| ages().map(move |age| (*pace, age))) {
-            best = best.or(|| Attempt::new(&recording, Unknown { hash_key, pace, age }, skip))?;
+            best = best.or(|| Attempt::new(&recording, Unknown { pace, age }, skip))?;
         }
     }
     Ok(best.cases)
@@ -92,7 +78,6 @@ pub fn replay(text: &str, skip: &dyn Fn(&str) -> Option<String>) -> Result<Vec<C
 /// What nobody noted.
 #[derive(Clone, Copy, Default)]
 struct Unknown {
-    hash_key: u8,
     /// How long a call took, ticks.
     pace: u32,
     /// How old the director was, ticks.
@@ -110,8 +95,8 @@ struct Attempt {
 
 impl Attempt {
     fn new(recording: &Recording, unknown: Unknown, skip: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let cases = with(recording, unknown, skip, |_, _| false)?.unwrap_or_default();
-        let failed = cases.iter().filter(|case| is_failed(case)).count();
+        let cases = with(recording, unknown, skip)?;
+        let failed = cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed { .. })).count();
         Ok(Self { failed, cases })
     }
 
@@ -125,22 +110,15 @@ impl Attempt {
     }
 }
 
-fn is_failed(case: &Case) -> bool {
-    matches!(case.outcome, Outcome::Failed { .. })
+/// True if this list shows in which order the kernel holds services. A sorted one does, too: ipvsadm's comparison is not
+/// transitive.
+fn shows_order(list: &str) -> bool {
+    let is_service = |line: &&str| ["TCP ", "UDP ", "SCTP ", "FWM ", "-A "].iter().any(|word| line.starts_with(word));
+    !list.starts_with("IPVS connection") && list.lines().filter(is_service).count() > 1
 }
 
-/// True if this call may show in which order the kernel holds services.
-fn shows_order(call: &Call) -> bool {
-    call.state_after.is_some() || ["--nosort", "-S", "--save"].iter().any(|option| call.cmd.contains(option))
-}
-
-/// The cases of a replay; none if a call made `stop` end it.
-fn with(
-    recording: &Recording,
-    unknown: Unknown,
-    skip: &dyn Fn(&str) -> Option<String>,
-    stop: impl Fn(&Call, &Case) -> bool,
-) -> Result<Option<Vec<Case>>, String> {
+/// The cases of a replay.
+fn with(recording: &Recording, unknown: Unknown, skip: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Case>, String> {
     let addresses: BTreeSet<Ipv4Addr> = recording
         .steps
         .iter()
@@ -149,13 +127,15 @@ fn with(
             _ => None,
         })
         .collect();
-    let setup = Setup {
-        addresses: addresses.into_iter().collect(),
-        hash_key: unknown.hash_key,
-        age: unknown.age,
-        ..Setup::default()
+    let setup = Setup { addresses: addresses.into_iter().collect(), age: unknown.age, ..Setup::default() };
+    let mut replay = Replay {
+        rig: Rig::new(&setup),
+        setup,
+        base: Vec::new(),
+        service: None,
+        pace: unknown.pace,
+        keys: (0..=u8::MAX).collect(),
     };
-    let mut replay = Replay { rig: Rig::new(&setup), setup, base: Vec::new(), service: None, pace: unknown.pace };
     let mut cases = Vec::new();
     for step in &recording.steps {
         match step {
@@ -169,13 +149,8 @@ fn with(
                 None => replay.call(call),
             }),
         }
-        if let (Step::Call(call), Some(case)) = (step, cases.last())
-            && stop(call, case)
-        {
-            return Ok(None);
-        }
     }
-    Ok(Some(cases))
+    Ok(cases)
 }
 
 struct Replay {
@@ -185,6 +160,8 @@ struct Replay {
     /// The UDP service that was added last.
     service: Option<SocketAddrV4>,
     pace: u32,
+    /// The kernel's order of services depends on a number that was random at each boot: those that fit so far.
+    keys: Vec<u8>,
 }
 
 impl Replay {
@@ -193,9 +170,23 @@ impl Replay {
         shell::run(&mut self.rig, line, input).unwrap_or_else(unknown)
     }
 
+    /// Prints a list in each order that is possible until now; from here on only those are that made it match.
+    fn print_in_some_order(&mut self, line: &str, matches: impl Fn(&Printed) -> bool) -> Printed {
+        let keys = std::mem::take(&mut self.keys);
+        let mut print = |key: &u8| {
+            self.rig.set_hash_key(*key);
+            self.print(line, "")
+        };
+        let fitting: Vec<u8> = keys.iter().copied().filter(|key| matches(&print(key))).collect();
+        self.keys = if fitting.is_empty() { keys } else { fitting };
+        self.rig.set_hash_key(self.keys[0]);
+        self.print(line, "")
+    }
+
     fn call(&mut self, call: &Call) -> Case {
         if !self.base.is_empty() {
             self.rig = Rig::new(&self.setup);
+            self.rig.set_hash_key(self.keys[0]);
             for line in self.base.clone() {
                 self.print(&line, "");
             }
@@ -205,14 +196,18 @@ impl Replay {
         }
         let before = call.state_after.as_ref().map(|_| self.print("ipvsadm -Sn", "").output);
         let expected = Printed { status: call.rc, output: call.out.clone(), errors: call.err.clone() };
-        let got = self.print(&call.cmd, &call.stdin);
+        let matches = |got: &Printed| same_print(&expected, got);
+        let got = match shows_order(&call.out) {
+            true => self.print_in_some_order(&call.cmd, matches),
+            false => self.print(&call.cmd, &call.stdin),
+        };
         self.rig.wait(self.pace);
-        if !same_print(&expected, &got) {
+        if !matches(&got) {
             return Case::failed(&call.cmd, expected, got);
         }
         if let (Some(before), Some(after)) = (before, &call.state_after) {
             let after = if after == "unchanged" { &before } else { after };
-            let got = self.print("ipvsadm -Sn", "").output;
+            let got = self.print_in_some_order("ipvsadm -Sn", |got| got.output == *after).output;
             if *after != got {
                 return Case::failed(&call.cmd, format!("afterwards\n{after}"), format!("afterwards\n{got}"));
             }

@@ -42,13 +42,11 @@ pub struct Setup {
     pub connections: usize,
     /// The director is this old when the recording begins, ticks: when its estimator looks depends on it.
     pub age: u32,
-    /// The kernel's order of services depends on this number, random at each boot.
-    pub hash_key: u8,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { addresses: Vec::new(), int_mtu: 1500, connections: 1000, age: 0, hash_key: 0 }
+        Self { addresses: Vec::new(), int_mtu: 1500, connections: 1000, age: 0 }
     }
 }
 
@@ -190,8 +188,7 @@ impl Rig {
         let kernel = Kernel::new(interfaces, own);
         let worker = Worker::new(publisher.subscribe(), pipeline, queues, kernel, Nobody, MemPool::new(FRAMES), now);
         let twin = Twin { worker, now, turns, snapshot: publisher.reader() };
-        let mut director = Director::new(builder, publisher, vec![stats], twin);
-        director.set_hash_key(setup.hash_key);
+        let director = Director::new(builder, publisher, vec![stats], twin);
         let mut rig = Self { director };
         rig.wait(setup.age);
         rig
@@ -203,6 +200,11 @@ impl Rig {
     /// Why it was refused.
     pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
         self.director.execute(command)
+    }
+
+    /// Chooses the order in which services are listed without sorting.
+    pub fn set_hash_key(&mut self, key: u8) {
+        self.director.set_hash_key(key);
     }
 
     /// Sends a packet in at a port, from this neighbour. Answers what came out, in order by port.
