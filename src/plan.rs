@@ -9,7 +9,7 @@ use control::kernel::{Fixed, Network};
 use std::path::PathBuf;
 
 const CONNECTIONS: usize = 1_000_000;
-const DESTINATIONS: usize = 65_536;
+const DESTINATIONS: usize = 262_144;
 const MBUFS: u32 = 16_383;
 const MBUF_SIZE: u16 = 2_048;
 

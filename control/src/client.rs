@@ -2,7 +2,7 @@
 
 use crate::command::{Command, Error, Reply};
 use crate::ipvsadm::Executor;
-use crate::socket::{Answer, LONGEST};
+use crate::socket::{Answer, LONGEST_ANSWER};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// The daemon must take and answer a request within this time.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes that are read at once.
+const BUFFER: usize = 256 * 1024;
 
 /// How the daemon was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ impl Remote {
         let stream = UnixStream::connect(&self.path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(BufReader::new(stream))
+        Ok(BufReader::with_capacity(BUFFER, stream))
     }
 
     fn explain(&self, error: &io::Error) -> String {
@@ -76,7 +79,7 @@ impl Remote {
         // a daemon that turns us away says why and hangs up, perhaps before it has read anything
         let sent = connection.get_mut().write_all(request.as_bytes());
         let mut line = Vec::new();
-        let read = connection.take(LONGEST as u64).read_until(b'\n', &mut line);
+        let read = connection.take(LONGEST_ANSWER).read_until(b'\n', &mut line);
         let broken = |detail: &str| Error::Unreachable {
             why: format!("rvsd was lost in the middle of an answer ({detail}); what was printed is not all"),
         };

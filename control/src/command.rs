@@ -84,6 +84,12 @@ pub enum Command {
         /// In this order. Only changes; a question among them is refused.
         commands: Vec<Command>,
     },
+    /// Each of these by itself, a refused one being passed over, and the data path told once: a table comes quicker so.
+    /// Answers [`Reply::Each`].
+    Each {
+        /// In this order. Only changes; a question among them is refused.
+        commands: Vec<Command>,
+    },
     /// `-L`: answers [`Reply::Services`], in the kernel's order.
     Services {
         /// Only this one ([`Error::NoSuchService`] if it does not exist), or all.

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod format;
 pub mod help;
+mod lines;
 pub mod names;
 pub mod options;
 pub mod parse;

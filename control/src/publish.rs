@@ -25,6 +25,16 @@ pub struct Builder {
     nat: HashMap<Ipv4Addr, u32>,
     /// The NAT address that a slot counts in `nat` for.
     nat_of: HashMap<DestId, Ipv4Addr>,
+    /// What of the snapshot must be made anew before it is the next.
+    stale: Stale,
+}
+
+/// What is known about all services or destinations together, and so is made once for each snapshot, not for each change.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stale {
+    derived: bool,
+    nat_servers: bool,
+    virtual_addresses: bool,
 }
 
 impl Builder {
@@ -100,12 +110,22 @@ impl Builder {
         }
         self.snapshot.destinations = destinations;
         if moved {
-            self.derive();
+            self.stale.derived = true;
         }
         self.next(Vec::new())
     }
 
     fn next(&mut self, changed: Vec<ServiceId>) -> Snapshot {
+        let stale = std::mem::take(&mut self.stale);
+        if stale.derived {
+            self.derive();
+        }
+        if stale.nat_servers {
+            self.snapshot.nat_servers = AddressSet::new(self.nat.keys().copied());
+        }
+        if stale.virtual_addresses {
+            self.snapshot.virtual_addresses = self.virtual_addresses();
+        }
         self.snapshot.version += 1;
         self.snapshot.changed = changed;
         self.snapshot.clone()
@@ -122,11 +142,10 @@ impl Builder {
         let local = new.next_hop == NextHop::Local;
         let old = &mut Arc::make_mut(&mut self.snapshot.destinations[index / CHUNK])[index % CHUNK];
         self.snapshot.removals += u64::from(old.available && !new.available);
-        let derived = old.method != method || (old.next_hop == NextHop::Local) != local;
+        let tunnelled = |method| matches!(method, Method::Tun(_));
+        let tunnels = old.method != method && (tunnelled(old.method) || tunnelled(method));
+        self.stale.derived |= tunnels || (old.next_hop == NextHop::Local) != local;
         *old = new;
-        if derived {
-            self.derive();
-        }
     }
 
     fn built(&self, wanted: &table::Destination) -> Option<Destination> {
@@ -157,7 +176,6 @@ impl Builder {
         if old == address {
             return;
         }
-        let before = self.nat.len();
         if let Some(old) = old {
             self.nat_of.remove(&id);
             if let Some(count) = self.nat.get_mut(&old) {
@@ -172,10 +190,9 @@ impl Builder {
             *self.nat.entry(address).or_default() += 1;
         }
         // An address too many costs a wasted look now and then, one too few a reply: the set may be late to shrink.
-        let missing = address.is_some_and(|address| !self.snapshot.nat_servers.may_contain(address));
-        if missing || self.nat.len() * 2 < before || self.nat.is_empty() {
-            self.snapshot.nat_servers = AddressSet::new(self.nat.keys().copied());
-        }
+        let set = &mut self.snapshot.nat_servers;
+        let missing = address.is_some_and(|address| !set.may_contain(address) && !set.insert(address));
+        self.stale.nat_servers |= missing || self.nat.len() < set.told() / 4;
     }
 
     /// What is known about all destinations together.
@@ -230,16 +247,18 @@ impl Builder {
         if let ServiceKey::Address(_, IpAddr::V4(address), _) = key
             && !self.snapshot.virtual_addresses.may_contain(address)
         {
-            let services = self.snapshot.services.iter().flatten();
-            let addresses: Vec<_> = services
-                .filter_map(|service| match service.key {
-                    ServiceKey::Address(_, IpAddr::V4(address), _) => Some(address),
-                    _ => None,
-                })
-                .collect();
-            // An address too many costs some waiting for fragments: the set may be late to shrink.
-            self.snapshot.virtual_addresses = AddressSet::new(addresses.into_iter());
+            self.stale.virtual_addresses |= !self.snapshot.virtual_addresses.insert(address);
         }
+    }
+
+    /// The services' addresses. One too many costs some waiting for fragments: the set may be late to shrink.
+    fn virtual_addresses(&self) -> AddressSet {
+        let services = self.snapshot.services.iter().flatten();
+        let addresses = services.filter_map(|service| match service.key {
+            ServiceKey::Address(_, IpAddr::V4(address), _) => Some(address),
+            _ => None,
+        });
+        AddressSet::new(addresses.collect::<Vec<_>>().into_iter())
     }
 }
 
@@ -284,4 +303,56 @@ fn persistence(timeout: u32, wanted: &table::Service) -> Persistence {
         None => (u32::MAX, 128),
     };
     Persistence { timeout, mask, prefix, sip: wanted.spec.engine.as_deref() == Some("sip") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Command, ServerSpec, ServiceSpec};
+    use crate::state::{Idle, Limits};
+    use forwarder::service::{Protocol, TunnelChecksum};
+    use proptest::prelude::*;
+
+    fn service(n: u8) -> ServiceName {
+        ServiceName::Address { protocol: Protocol::Tcp, address: Ipv4Addr::new(172, 16, n, 1).into(), port: 80 }
+    }
+
+    fn command() -> impl Strategy<Value = Command> {
+        let methods = [Method::Nat, Method::Dr, Method::Tun(Tunnel::Gue(6080, TunnelChecksum::None))];
+        let server = (any::<u8>(), prop::sample::select(methods.to_vec()))
+            .prop_map(|(n, method)| ServerSpec { method, ..ServerSpec::new(Ipv4Addr::new(10, 0, n, 1).into(), 80) });
+        (0..6, 0..40u8, server).prop_map(|(what, n, server)| match what {
+            0 => Command::DeleteService { service: service(n) },
+            1 => Command::DeleteServer { service: service(n), server: server.name() },
+            2 => Command::EditServer { service: service(n), server },
+            3 => Command::AddServer { service: service(n), server },
+            _ => Command::AddService(ServiceSpec::new(service(n))),
+        })
+    }
+
+    proptest! {
+        /// The sets of addresses miss none, whatever came and went, one by one or together; and what is derived is right.
+        #[test]
+        fn no_address_is_missing(commands in prop::collection::vec(command(), 1..400), together in 1..50usize) {
+            let mut state = State::new(Limits::default(), Default::default());
+            let mut builder = Builder::default();
+            for commands in commands.chunks(together) {
+                state.execute(Command::Each { commands: commands.to_vec() }, &Idle::default()).unwrap();
+                let changes = state.take_changes();
+                let snapshot = builder.apply(&state, &changes);
+                let mut gue = false;
+                for destination in snapshot.destinations.iter().flat_map(|chunk| chunk.iter()) {
+                    if destination.method == Method::Nat {
+                        prop_assert!(snapshot.nat_servers.may_contain(destination.address));
+                    }
+                    gue |= matches!(destination.method, Method::Tun(_));
+                }
+                prop_assert_eq!(&snapshot.gue_ports, if gue { &[6080][..] } else { &[] });
+                for service in state.table().services() {
+                    let ServiceName::Address { address: IpAddr::V4(address), .. } = service.spec.service else { panic!() };
+                    prop_assert!(snapshot.virtual_addresses.may_contain(address));
+                }
+            }
+        }
+    }
 }

@@ -13,8 +13,11 @@ pub const DEFAULT: &str = "/run/rvs/control.sock";
 /// The environment variable that says it.
 pub const VARIABLE: &str = "RVS_SOCKET";
 
-/// The longest line either end reads, bytes: a transaction of a hundred thousand servers fits.
+/// The longest request, bytes: a transaction of a hundred thousand servers fits.
 pub const LONGEST: usize = 32 << 20;
+
+/// The longest answer, bytes: a list of half a million servers fits.
+pub const LONGEST_ANSWER: u64 = 256 << 20;
 
 /// The socket's path: what was said on the command line, else the environment, else the default.
 #[must_use]

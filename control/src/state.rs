@@ -166,6 +166,9 @@ impl State {
                 }
                 Reply::Done
             }
+            Command::Each { commands } => {
+                Reply::Each(commands.into_iter().map(|command| self.change(command, observed).err()).collect())
+            }
             change => {
                 self.change(change, observed)?;
                 Reply::Done

@@ -156,6 +156,8 @@ fn spread(address: Ipv4Addr) -> u32 {
 #[derive(Clone, Debug, Default)]
 pub struct AddressSet {
     bits: Vec<u64>,
+    /// How many addresses it was told of.
+    told: usize,
 }
 
 impl AddressSet {
@@ -165,12 +167,33 @@ impl AddressSet {
             return Self::default();
         }
         let words = (addresses.len() * 16 / 64).next_power_of_two().max(8);
-        let mut set = Self { bits: vec![0; words] };
+        let mut set = Self { bits: vec![0; words], told: 0 };
         for address in addresses {
-            let bit = set.bit(address);
-            set.bits[bit / 64] |= 1 << (bit % 64);
+            set.put(address);
         }
         set
+    }
+
+    /// Adds an address; false if there is no room for it, and the set must be made anew.
+    #[must_use]
+    pub fn insert(&mut self, address: Ipv4Addr) -> bool {
+        let room = self.told < self.bits.len() * 4;
+        if room {
+            self.put(address);
+        }
+        room
+    }
+
+    /// How many addresses it was told of, since it was made.
+    #[must_use]
+    pub fn told(&self) -> usize {
+        self.told
+    }
+
+    fn put(&mut self, address: Ipv4Addr) {
+        let bit = self.bit(address);
+        self.bits[bit / 64] |= 1 << (bit % 64);
+        self.told += 1;
     }
 
     /// False if the address is surely not in the set.

@@ -5,12 +5,15 @@ use control::console::{self, Outcome};
 use control::ipvsadm::run::Session;
 use control::ipvsadm::system::SystemNames;
 use control::socket;
-use std::io::{BufWriter, Write, stderr, stdin, stdout};
+use std::io::{BufReader, BufWriter, Write, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The daemon cannot be reached, or was lost. ipvsadm has other numbers for the like: 2 at first, 255 later.
 const UNREACHABLE: u8 = 3;
+
+/// Bytes of rules that are read, and so done, together.
+const BUFFER: usize = 256 * 1024;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
         program: &program,
         executor: &mut remote,
         names: &SystemNames::new(),
-        input: &mut stdin().lock(),
+        input: &mut BufReader::with_capacity(BUFFER, stdin().lock()),
         output: &mut output,
         errors: &mut stderr().lock(),
     };

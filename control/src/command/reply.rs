@@ -1,6 +1,6 @@
 //! Answers, as data: a front end formats them.
 
-use super::{DaemonSpec, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
+use super::{DaemonSpec, Error, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -10,6 +10,8 @@ use std::net::IpAddr;
 pub enum Reply {
     /// A change was made, and every lcore knows it.
     Done,
+    /// For each command of a [`super::Command::Each`], why it was refused, if it was.
+    Each(Vec<Option<Error>>),
     /// Services in the kernel's order, each with its servers in the kernel's order.
     Services(Vec<ServiceView>),
     /// One page of connections.

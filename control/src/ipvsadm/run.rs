@@ -1,13 +1,11 @@
 //! Does what a command line asks for, with any [`Executor`], and prints what ipvsadm prints.
 
+use super::lines::Lines;
 use super::names::Names;
 use super::parse::{Failure, Form, Invocation, List, Source, What, parse};
 use super::{Executor, format, help, sort};
 use crate::command::{Command, ConnectionPage, Error, Reply, ServiceView};
-use std::io::{BufRead, Read, Write};
-
-/// The longest line that `-R` reads, bytes.
-const LINE: u64 = 64 * 1024;
+use std::io::{BufRead, Write};
 
 /// What surrounds a call.
 pub struct Session<'a> {
@@ -49,7 +47,11 @@ impl Session<'_> {
     }
 
     fn call(&mut self, arguments: &[String], source: Source) -> End {
-        match parse(self.program, arguments, source, self.names) {
+        self.invoke_parsed(parse(self.program, arguments, source, self.names))
+    }
+
+    fn invoke_parsed(&mut self, parsed: Result<Invocation, Failure>) -> End {
+        match parsed {
             Err(Failure { message, status, ends_restore }) => {
                 self.complain(&message);
                 End::new(status, ends_restore)
@@ -162,45 +164,82 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// As ipvsadm: line by line; what the kernel refuses is passed over, what makes no sense ends it.
+    /// As ipvsadm: line by line; what the kernel refuses is passed over, what makes no sense ends it. Lines that add, and
+    /// that could be read together, are done together: a table of a hundred thousand lines is not as many turns.
     fn restore(&mut self) -> End {
         let mut end = End::new(0, false);
-        while let Some(line) = self.line() {
-            let words = words(&line);
-            if words.is_empty() {
-                continue;
+        let mut lines = Lines::default();
+        let mut additions = Vec::new();
+        while let Some(lines) = lines.next(self.input) {
+            for line in lines {
+                let words = words(&line);
+                if words.is_empty() {
+                    continue;
+                }
+                let parsed = parse(self.program, &words, Source::Restore, self.names);
+                if let Ok(Invocation::Change(addition @ (Command::AddService(_) | Command::AddServer { .. }))) = parsed
+                {
+                    additions.push(addition);
+                    continue;
+                }
+                end = self.add(&mut additions, end);
+                if end.lost {
+                    return end;
+                }
+                end = self.invoke_parsed(parsed);
+                if end.ends_restore {
+                    return end;
+                }
             }
-            end = self.call(&words, Source::Restore);
-            if end.ends_restore {
-                break;
+            end = self.add(&mut additions, end);
+            if end.lost {
+                return end;
             }
         }
         end
     }
 
+    /// Does additions of a restore. Answers how the last ended, or `before` if there are none.
+    fn add(&mut self, additions: &mut Vec<Command>, before: End) -> End {
+        if additions.is_empty() {
+            return before;
+        }
+        match self.executor.execute(Command::Each { commands: std::mem::take(additions) }) {
+            Ok(Reply::Each(refusals)) => {
+                refusals.iter().flatten().for_each(|refusal| self.complain(&refusal.to_string()));
+                End::new(if matches!(refusals.last(), Some(Some(_))) { 255 } else { 0 }, false)
+            }
+            Ok(other) => self.fail(unexpected(&other)),
+            Err(error) => self.fail(error),
+        }
+    }
+
     /// All lines or none, in place of what is there.
     fn restore_all(&mut self) -> End {
         let mut commands = vec![Command::Clear];
-        let mut lines = vec![0];
+        let mut numbers = vec![0];
         let mut number = 0;
-        while let Some(line) = self.line() {
-            number += 1;
-            let words = words(&line);
-            if words.first().is_none_or(|word| word.starts_with('#')) {
-                continue;
-            }
-            match parse(self.program, &words, Source::Restore, self.names) {
-                Ok(Invocation::Change(command)) => {
-                    commands.push(command);
-                    lines.push(number);
+        let mut lines = Lines::default();
+        while let Some(lines) = lines.next(self.input) {
+            for line in lines {
+                number += 1;
+                let words = words(&line);
+                if words.first().is_none_or(|word| word.starts_with('#')) {
+                    continue;
                 }
-                Ok(_) => return self.refuse(number, "only changes can be restored", 2),
-                Err(failure) => return self.refuse(number, &failure.message, failure.status),
+                match parse(self.program, &words, Source::Restore, self.names) {
+                    Ok(Invocation::Change(command)) => {
+                        commands.push(command);
+                        numbers.push(number);
+                    }
+                    Ok(_) => return self.refuse(number, "only changes can be restored", 2),
+                    Err(failure) => return self.refuse(number, &failure.message, failure.status),
+                }
             }
         }
         match self.stopped_daemons(&commands) {
             Ok(stops) => {
-                lines.splice(1..1, stops.iter().map(|_| 0));
+                numbers.splice(1..1, stops.iter().map(|_| 0));
                 commands.splice(1..1, stops);
             }
             Err(error) => return self.fail(error),
@@ -208,7 +247,7 @@ impl Session<'_> {
         match self.executor.execute(Command::Transaction { commands }) {
             Ok(_) => End::new(0, true),
             Err(Error::Transaction { index, error }) => {
-                self.refuse(lines.get(index).copied().unwrap_or(0), &error.to_string(), 255)
+                self.refuse(numbers.get(index).copied().unwrap_or(0), &error.to_string(), 255)
             }
             Err(error) => self.fail(error),
         }
@@ -245,13 +284,6 @@ impl Session<'_> {
         End::new(status, true)
     }
 
-    /// The next line of the input; too long a one is cut and so refused.
-    fn line(&mut self) -> Option<String> {
-        let mut line = Vec::new();
-        let read = (&mut *self.input).take(LINE).read_until(b'\n', &mut line).ok()?;
-        (read > 0).then(|| String::from_utf8_lossy(&line).into_owned())
-    }
-
     fn print(&mut self, text: &str) {
         // a closed pipe ends the program by signal or is no matter of ours
         let _ = self.output.write_all(text.as_bytes());
@@ -276,6 +308,7 @@ fn json(value: &impl serde::Serialize) -> Result<String, Error> {
 fn unexpected(reply: &Reply) -> Error {
     let kind = match reply {
         Reply::Done => "done",
+        Reply::Each(_) => "outcomes",
         Reply::Services(_) => "services",
         Reply::Connections(_) => "connections",
         Reply::Timeouts(_) => "timeouts",

@@ -294,6 +294,17 @@ fn a_transaction_is_all_or_nothing() {
 }
 
 #[test]
+fn each_command_stands_for_itself() {
+    let director = Director::default();
+    let mut state = three(&director);
+    let commands = vec![add(nat(7, 1)), add(nat(7, 1)), Command::Version, add(nat(8, 1))];
+    let Ok(Reply::Each(outcomes)) = state.execute(Command::Each { commands }, &director) else { panic!() };
+    assert_eq!((&outcomes[0], &outcomes[1], &outcomes[3]), (&None, &Some(Error::DestinationExists), &None));
+    assert!(matches!(outcomes[2], Some(Error::Unsupported { .. })));
+    assert_eq!(order(&mut state, &director)[..2], [8, 7]);
+}
+
+#[test]
 fn slots_are_limited() {
     let director = Director::default();
     let mut state = State::new(Limits { services: 1, destinations: 1 }, director.now());

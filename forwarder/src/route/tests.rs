@@ -417,3 +417,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_address_set_misses_none_and_grows_by_being_made_anew() {
+    let address = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n);
+    let mut set = AddressSet::default();
+    let mut made = 0;
+    for n in 0..5000 {
+        if !set.insert(address(n)) {
+            made += 1;
+            set = AddressSet::new((0..n + 1).map(address));
+        }
+        assert!(set.may_contain(address(n)) && set.told() == n as usize + 1);
+    }
+    assert!((0..5000).all(|n| set.may_contain(address(n))) && made < 64, "made anew {made} times");
+    assert!((5000..15_000).filter(|&n| set.may_contain(address(n))).count() < 1000);
+}
