@@ -290,8 +290,9 @@ pub fn rules(mode: Mode, proto: Proto) -> String {
 #[must_use]
 pub fn configuration(device: &str) -> String {
     let mut text = format!(
-        "[[port]]\ndevice = \"{device}\"\nkernel = false\naddresses = [\"{DIRECTOR}/24\"]\n\n\
-         [[route]]\nto = \"default\"\nvia = \"{GATEWAY}\"\n\n[settings]\nsloppy_tcp = 1\n\n"
+        "[[port]]\ndevice = \"{device}\"\nkernel = false\naddresses = [\"{DIRECTOR}/24\", \"{}/32\"]\n\n\
+         [[route]]\nto = \"default\"\nvia = \"{GATEWAY}\"\n\n[settings]\nsloppy_tcp = 1\n\n",
+        VIRTUAL.ip()
     );
     let neighbours = (0..SERVERS).map(|number| (*server(number).ip(), server_mac(number)));
     for (address, mac) in neighbours.chain([(GATEWAY, GATEWAY_MAC)]) {
