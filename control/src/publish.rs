@@ -87,7 +87,8 @@ impl Builder {
             let rules: Vec<MarkRule> = state.marks().iter().map(MarkRule::from).collect();
             self.snapshot.marks = MarkRules::new(&rules);
         }
-        self.next(touched.into_iter().collect())
+        let next = self.next(touched.into_iter().collect());
+        Snapshot { relieved: changes.relieved.iter().copied().collect(), ..next }
     }
 
     /// Takes over new routes and ports. Answers the next snapshot.
@@ -169,10 +170,12 @@ impl Builder {
         Some(built)
     }
 
-    /// Keeps the set of addresses whose packets may be replies: those of NAT destinations, deleted ones included.
+    /// Keeps the set of addresses whose packets may be replies: those of NAT destinations, deleted ones included, and
+    /// those that were once, because their older connections are still masqueraded.
     fn count_nat(&mut self, id: DestId, new: &Destination) {
-        let address = (new.method == Method::Nat && !new.address.is_unspecified()).then_some(new.address);
         let old = self.nat_of.get(&id).copied();
+        let masquerades = new.method == Method::Nat || old == Some(new.address);
+        let address = (masquerades && !new.address.is_unspecified()).then_some(new.address);
         if old == address {
             return;
         }

@@ -1,8 +1,8 @@
 //! How a snapshot reaches the workers: one pointer, swapped once for each change.
 //!
 //! A worker looks at the pointer once a burst (one load; nothing is written unless it changed). The publisher waits
-//! until every worker has taken the new snapshot, so a worker never skips a version, and keeps the old one until then,
-//! so that its memory is freed here and never on an lcore.
+//! until every worker has taken the new snapshot, so a worker skips no version unless it was given up, and keeps the old one
+//! until then, so that its memory is freed here and never on an lcore.
 
 use crate::service::Snapshot;
 use crate::stats::WorkerStats;

@@ -234,6 +234,8 @@ pub struct Snapshot {
     pub nat_servers: AddressSet,
     /// Slots whose service differs from the previous version's: workers bring their scheduler state up to date.
     pub changed: Vec<ServiceId>,
+    /// Destinations whose upper threshold was raised or lifted since: they count as overloaded no more.
+    pub relieved: Vec<DestId>,
     /// Timeouts of connections, for services without their own.
     pub timeouts: Timeouts,
     /// The kernel's /proc/sys/net/ipv4/vs.

@@ -254,14 +254,16 @@ where
             };
             let count = ready.len();
             match verdict {
-                Verdict::Kernel => {
+                Verdict::Kernel if self.collector.whole.addresses() == ready.addresses() => {
                     let mut pieces = Vec::with_capacity(count);
-                    self.collector.finish(ready, |piece| pieces.push(piece));
-                    for piece in pieces {
-                        self.hand_to_kernel(turn.port, piece, turn.now);
+                    self.collector.finish(ready, |port, piece| pieces.push((port, piece)));
+                    for (port, piece) in pieces {
+                        self.hand_to_kernel(port, piece, turn.now);
                     }
                     continue;
                 }
+                // It was translated for the director's own kernel.
+                Verdict::Kernel => self.hand_whole_to_kernel(&turn, longest, count),
                 Verdict::Transmit(port) => self.send_whole(port, longest, count),
                 Verdict::Split { port, mtu, .. } => self.send_whole(port, mtu.min(longest), count),
                 Verdict::Hold(waiting) => {
@@ -275,7 +277,7 @@ where
                 }
                 Verdict::Collect => self.stats.drops[DropReason::FragmentOverlap as usize].add(count as u64),
             }
-            self.collector.finish(ready, drop);
+            self.collector.finish(ready, |_, piece| drop(piece));
         }
     }
 
@@ -293,6 +295,23 @@ where
             _ => false,
         };
         if sent { stats.forwarded.add(left) } else { stats.drops[DropReason::NoBuffer as usize].add(left) }
+    }
+
+    /// Hands the packet that was put together from `count` fragments to the kernel, in fragments of at most `mtu` bytes.
+    fn hand_whole_to_kernel(&mut self, turn: &Turn<'_>, mtu: u16, count: usize) {
+        let Self { pool, collector, .. } = self;
+        let bytes = collector.whole.bytes();
+        let mut pieces = Vec::with_capacity(count);
+        let whole = ethernet::payload(bytes)
+            .is_some_and(|(_, l3)| fragment::split(bytes, l3, mtu, pool, |piece| pieces.push(piece)));
+        if !whole {
+            return self.stats.drops[DropReason::NoBuffer as usize].add(count as u64);
+        }
+        // Cut anew they are as many as came or fewer; all that came went to the kernel.
+        self.stats.to_kernel.add(count.saturating_sub(pieces.len()) as u64);
+        for piece in pieces {
+            self.hand_to_kernel(turn.port, piece, turn.now);
+        }
     }
 
     /// Sends what the packet that was put together was turned into: an answer to its sender.

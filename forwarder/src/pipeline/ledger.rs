@@ -5,7 +5,7 @@
 //! entry goes that leaves it below the lower one (or, without one, below three quarters of the upper one): the rules
 //! of the kernel's ip_vs_bind_dest and ip_vs_unbind_dest.
 
-use crate::service::{DestId, Destination, Service};
+use crate::service::{DestId, Destination};
 use crate::stats::{DestCounters, Load, Loads, Touched, WorkerStats};
 use std::sync::Arc;
 
@@ -79,14 +79,10 @@ impl Ledger {
         }
     }
 
-    /// The members of a service changed: a threshold that was lifted or raised takes the destination back at once
-    /// (ip_vs_update_dest), and a slot that is new to the service starts without the mark of its predecessor.
-    pub fn changed(&mut self, old: Option<&Service>, new: &Service) {
-        for member in &new.members {
-            let before = old.and_then(|old| old.members.iter().find(|before| before.id == member.id));
-            if member.upper == 0 || before.is_some_and(|before| member.upper > before.upper) {
-                self.clear(member.id);
-            }
+    /// A threshold that was lifted or raised takes the destination back at once (ip_vs_update_dest).
+    pub fn relieve(&mut self, id: DestId) {
+        if (id.0 as usize) < self.stats.destinations.len() {
+            self.clear(id);
         }
     }
 

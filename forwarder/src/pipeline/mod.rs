@@ -7,6 +7,7 @@
 //! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger` and `schedulers` hold what a worker knows about destinations and services.
 
 mod answer;
+mod audit;
 mod bypass;
 mod first;
 mod leave;
@@ -141,8 +142,16 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 
     #[cold]
     fn adopt_changes(&mut self, snapshot: &Snapshot, now: Tick) {
-        for &id in &snapshot.changed {
-            self.schedulers.adopt(id, snapshot, &mut self.ledger, now);
+        for &id in &snapshot.relieved {
+            self.ledger.relieve(id);
+        }
+        if snapshot.version == self.version.wrapping_add(1) {
+            for &id in &snapshot.changed {
+                self.schedulers.adopt(id, snapshot, now);
+            }
+        } else {
+            // The publisher gave up waiting for this worker, and what changed in between is not known.
+            self.schedulers.adopt_all(snapshot, now);
         }
         self.note_removals(snapshot, now);
         self.version = snapshot.version;

@@ -24,7 +24,7 @@ impl Schedulers {
     }
 
     /// Brings one service's state up to date with the snapshot.
-    pub fn adopt(&mut self, id: ServiceId, snapshot: &Snapshot, ledger: &mut Ledger, now: Tick) {
+    pub fn adopt(&mut self, id: ServiceId, snapshot: &Snapshot, now: Tick) {
         let index = id.0 as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
@@ -37,17 +37,29 @@ impl Schedulers {
         match slot {
             Some(slot) if slot.service.generation == new.generation && slot.service.scheduler == new.scheduler => {
                 slot.state.changed(&slot.service, new);
-                ledger.changed(Some(&slot.service), new);
                 slot.service = new.clone();
             }
             _ => {
-                let old = slot.as_ref().map(|slot| &*slot.service).filter(|old| old.generation == new.generation);
-                ledger.changed(old, new);
                 let seed = self.seed ^ (u64::from(id.0) << 32 | u64::from(new.generation));
                 let state = (new.scheduler.definition().start)(new, now, seed);
                 *slot = Some(Slot { service: new.clone(), state });
             }
         }
+    }
+
+    /// The same for every service.
+    pub fn adopt_all(&mut self, snapshot: &Snapshot, now: Tick) {
+        for id in (0..snapshot.services.len() as u32).map(ServiceId) {
+            if snapshot.service(id).is_none_or(|service| !self.follows(service)) {
+                self.adopt(id, snapshot, now);
+            }
+        }
+    }
+
+    /// True if the state of this service's scheduler is in step with it.
+    pub fn follows(&self, service: &Arc<Service>) -> bool {
+        let slot = self.slots.get(service.id.0 as usize);
+        slot.and_then(Option::as_ref).is_some_and(|slot| Arc::ptr_eq(&slot.service, service))
     }
 
     /// The member of the service that a new connection gets.

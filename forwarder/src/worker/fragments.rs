@@ -7,6 +7,7 @@
 use crate::clock::{TICKS_PER_SECOND, Tick};
 use crate::parse::{Fragment, Parsed, fragment, parse_into};
 use crate::pipeline::DropReason;
+use crate::wire::ethernet;
 use crate::wire::ipv4::{self, Ipv4};
 use packet_io::Frame;
 use std::collections::VecDeque;
@@ -40,6 +41,8 @@ struct Packet<F> {
 struct Piece<F> {
     at: Fragment,
     parsed: Parsed,
+    /// Where it came from: pieces may take several ways.
+    port: u16,
     frame: F,
 }
 
@@ -58,7 +61,7 @@ pub(super) struct Collector<F> {
 /// A packet that is whole.
 pub(super) struct Ready<F> {
     pieces: Vec<Piece<F>>,
-    /// The port that its last piece came from.
+    /// The port that its first piece came from, whose headers it has.
     pub port: u16,
 }
 
@@ -115,9 +118,10 @@ impl<F: Frame> Collector<F> {
         if packet.pieces.len() == PIECES {
             return Err(Dropped(1 + self.forget(index), DropReason::FragmentLimit));
         }
-        packet.pieces.insert(place, Piece { at, parsed, frame });
+        packet.pieces.insert(place, Piece { at, parsed, port, frame });
         if packet.is_whole() {
             let Packet { pieces, .. } = self.packets.swap_remove(index);
+            let port = pieces.first().map_or(port, |first| first.port);
             self.ready.push_back(Ready { pieces, port });
         }
         Ok(())
@@ -149,10 +153,10 @@ impl<F: Frame> Collector<F> {
         Some((ready, longest))
     }
 
-    /// The packet is done with: its pieces go to `release`, first to last.
-    pub fn finish(&mut self, ready: Ready<F>, release: impl FnMut(F)) {
+    /// The packet is done with: its pieces go to `release` with the ports that they came from, first to last.
+    pub fn finish(&mut self, ready: Ready<F>, mut release: impl FnMut(u16, F)) {
         let Ready { mut pieces, .. } = ready;
-        pieces.drain(..).map(|piece| piece.frame).for_each(release);
+        pieces.drain(..).for_each(|piece| release(piece.port, piece.frame));
         self.spare.push(pieces);
     }
 }
@@ -161,6 +165,11 @@ impl<F> Ready<F> {
     /// How many pieces it came in.
     pub fn len(&self) -> usize {
         self.pieces.len()
+    }
+
+    /// The addresses that it came with.
+    pub fn addresses(&self) -> Option<u64> {
+        self.pieces.first().map(|piece| piece.parsed.addresses)
     }
 }
 
@@ -185,6 +194,12 @@ pub(super) struct Whole {
 }
 
 impl Whole {
+    /// Its addresses as they stand.
+    pub fn addresses(&self) -> Option<u64> {
+        let (_, l3) = ethernet::payload(self.bytes())?;
+        Some(Ipv4::at(self.bytes(), l3)?.addresses())
+    }
+
     /// Puts the pieces together behind the first one's headers. Answers false if they make no packet.
     fn fill<F: Frame>(&mut self, pieces: &[Piece<F>]) -> bool {
         let Some(first) = pieces.first() else { return false };
@@ -310,7 +325,7 @@ mod tests {
             prop_assert_eq!(ready.len(), count);
             prop_assert_eq!(dropped, if twice { count - 1 } else { 0 });
             let mut released = 0;
-            collector.finish(ready, |_| released += 1);
+            collector.finish(ready, |_, _| released += 1);
             prop_assert_eq!((released, collector.len(), pool.in_use()), (count, 0, 0));
         }
     }

@@ -1,0 +1,153 @@
+//! What was found broken, one test each.
+
+use crate::check::{Leaving, l3};
+use crate::frames::Packet;
+use crate::world::{GATEWAY, MACS, Sizes, World, lock};
+use control::console::{self, Outcome};
+use control::ipvsadm::names::Table;
+use forwarder::clock::Tick;
+use forwarder::pipeline::DropReason;
+use packet_io::Frame as _;
+
+const CLIENT: [u8; 4] = [172, 16, 0, 10];
+const VIP: [u8; 4] = [10, 0, 0, 100];
+const TWO: [u8; 4] = [192, 168, 1, 2];
+const SYN: u8 = 0x02;
+const SYN_ACK: u8 = 0x12;
+const ACK: u8 = 0x10;
+
+fn world() -> World {
+    let sizes = Sizes { slots: 64, templates: 32, frames: 100, mtu: [1500; 2], now: Tick(0), seed: 1 };
+    let mut world = World::new(&sizes);
+    world.neighbour(1, TWO.into(), Some(Some([2, 1, 0, 0, 0, 2])));
+    world.neighbour(0, CLIENT.into(), Some(Some([2, 1, 0, 0, 0, 10])));
+    world.neighbour(0, GATEWAY, Some(Some([2, 1, 0, 0, 0, 0xfe])));
+    world
+}
+
+fn say(world: &mut World, lines: &[&str]) {
+    for line in lines {
+        let said = console::line(line, world, &Table::default());
+        assert_eq!((said.outcome, said.text.as_str()), (Outcome::Done, ""), "{line}");
+    }
+}
+
+fn tcp(source: ([u8; 4], u16), destination: ([u8; 4], u16), flags: u8) -> Packet {
+    let mut segment = [source.1.to_be_bytes(), destination.1.to_be_bytes()].concat();
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    Packet { protocol: 6, source: source.0, destination: destination.0, ..Packet::default() }.sealed(segment)
+}
+
+/// One packet comes in by a port: what leaves because of it, port and IPv4 packet.
+fn pass(world: &mut World, port: u16, packet: &Packet) -> Vec<(u16, Vec<u8>)> {
+    let frame = packet.frame(MACS[usize::from(port)], [2, 1, 0, 0, 1, 1]);
+    let frame = lock(&world.pool).frame(&frame).expect("a frame");
+    world.lcore.lock().worker.receive_queue(port).expect("a port").frames.push_back(frame);
+    world.turn();
+    let sent = world.sent();
+    for (_, frame) in &sent {
+        Leaving::default().frame(frame, true).expect("right checksums");
+    }
+    sent.into_iter().map(|(port, frame)| (port, frame[l3(&frame).expect("IPv4")..].to_vec())).collect()
+}
+
+fn from_client(port: u16, flags: u8) -> Packet {
+    tcp((CLIENT, port), (VIP, 80), flags)
+}
+
+/// Destination address and port of the only packet that left.
+fn went_to(sent: &[(u16, Vec<u8>)]) -> ([u8; 4], u16) {
+    let [(_, packet)] = sent else { panic!("one packet should leave, not {sent:02x?}") };
+    assert_eq!((packet[0], packet[9]), (0x45, 6), "{packet:02x?}");
+    (packet[16..20].try_into().unwrap(), u16::from_be_bytes([packet[22], packet[23]]))
+}
+
+/// A worker that was late for a snapshot, and never saw the one in which a service came, had no scheduler for it.
+#[test]
+fn a_worker_that_skipped_a_snapshot_schedules_all_the_same() {
+    let mut world = world();
+    world.lcore.lock().stubborn = true;
+    for line in ["-A -t 10.0.0.100:80 -s wrr", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m"] {
+        let said = console::line(line, &mut world, &Table::default());
+        assert!(said.text.contains("worker"), "{}", said.text);
+    }
+    world.neighbour(1, [192, 168, 1, 3].into(), Some(None));
+    assert_eq!(went_to(&pass(&mut world, 0, &from_client(1000, SYN))), (TWO, 80));
+}
+
+/// A server that is added back with a higher threshold is taken back at once (ip_vs_update_dest), as one that is edited.
+#[test]
+fn a_server_that_comes_back_with_a_higher_threshold_serves() {
+    let mut world = world();
+    say(&mut world, &["-A -t 10.0.0.100:80 -s rr", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m -x 1"]);
+    assert_eq!(went_to(&pass(&mut world, 0, &from_client(1000, SYN))), (TWO, 80));
+    pass(&mut world, 0, &from_client(1001, SYN));
+    assert_eq!(world.stats.drops[DropReason::NoDestination as usize].get(), 1, "the threshold is reached");
+    say(&mut world, &["-d -t 10.0.0.100:80 -r 192.168.1.2:80", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m -x 3"]);
+    assert_eq!(went_to(&pass(&mut world, 0, &from_client(1002, SYN))), (TWO, 80));
+    say(&mut world, &["-e -t 10.0.0.100:80 -r 192.168.1.2:80 -m -x 2"]);
+    assert_eq!(went_to(&pass(&mut world, 0, &from_client(1003, SYN))), (TWO, 80), "the mark comes with a connection");
+    pass(&mut world, 0, &from_client(1004, SYN));
+    assert_eq!(world.stats.drops[DropReason::NoDestination as usize].get(), 2);
+}
+
+/// A datagram from the client, in two fragments.
+fn fragments(source: ([u8; 4], u16), destination: ([u8; 4], u16), id: u16) -> [Packet; 2] {
+    let mut datagram = [source.1.to_be_bytes(), destination.1.to_be_bytes(), [0, 40], [0, 0]].concat();
+    datagram.resize(40, 0x5a);
+    let whole = Packet { protocol: 17, id, source: source.0, destination: destination.0, ..Packet::default() };
+    let whole = whole.sealed(datagram);
+    let (first, second) = whole.payload.split_at(24);
+    [(0x2000, first), (3, second)].map(|(fragment, piece)| Packet {
+        fragment,
+        payload: piece.to_vec(),
+        ..whole.clone()
+    })
+}
+
+/// The answer to a packet whose fragments came by two ports left by one port to a MAC address of the other.
+#[test]
+fn fragments_of_several_ports_are_answered_where_the_first_came_from() {
+    let mut world = world();
+    say(&mut world, &["-A -u 10.0.0.100:53 -s rr"]);
+    let [first, second] = fragments(([172, 16, 0, 77], 1000), (VIP, 53), 9);
+    assert!(pass(&mut world, 0, &first).is_empty());
+    let sent = pass(&mut world, 1, &second);
+    assert_eq!((sent.len(), sent[0].0, sent[0].1[9]), (1, 0, 1), "port unreachable, by port 0: {sent:02x?}");
+}
+
+/// The director as its own real server got the fragments of a datagram as they came, with the virtual address.
+#[test]
+fn fragments_for_the_director_itself_are_translated() {
+    let mut world = world();
+    say(&mut world, &["-A -u 10.0.0.100:53 -s rr", "-a -u 10.0.0.100:53 -r 172.16.0.1:5353 -m"]);
+    for fragment in fragments((CLIENT, 1000), (VIP, 53), 9) {
+        assert!(pass(&mut world, 0, &fragment).is_empty());
+    }
+    let got = std::mem::take(&mut world.lcore.lock().worker.kernel_link().got);
+    assert_eq!((got.len(), world.stats.to_kernel.get()), (2, 2));
+    let mut leaving = Leaving::default();
+    for (port, frame) in &got {
+        leaving.frame(frame.bytes(), true).expect("right checksums");
+        assert_eq!((*port, &frame.bytes()[30..34]), (0, &[172, 16, 0, 1][..]));
+    }
+    assert_eq!(got[0].1.bytes()[36..38], 5353u16.to_be_bytes());
+}
+
+/// Connections keep the forwarding method they began with, in both directions.
+#[test]
+fn connections_of_a_server_that_was_nats_are_still_masqueraded() {
+    let mut world = world();
+    say(&mut world, &["-A -t 10.0.0.100:80 -s rr", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m"]);
+    assert_eq!(went_to(&pass(&mut world, 0, &from_client(1000, SYN))), (TWO, 80));
+    say(&mut world, &["-e -t 10.0.0.100:80 -r 192.168.1.2:80 -g"]);
+    let reply = pass(&mut world, 1, &tcp((TWO, 80), (CLIENT, 1000), SYN_ACK));
+    assert_eq!(went_to(&reply), (CLIENT, 1000));
+    assert_eq!(reply[0].1[12..16], VIP, "the reply comes from the virtual address");
+    assert_eq!(went_to(&pass(&mut world, 0, &from_client(1000, ACK))), (TWO, 80));
+    assert_eq!(
+        went_to(&pass(&mut world, 0, &from_client(1001, SYN))),
+        (VIP, 80),
+        "a new connection is routed directly"
+    );
+}

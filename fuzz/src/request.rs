@@ -1,0 +1,36 @@
+//! Lines of the control socket: JSON requests and the console's.
+
+use control::command::{Command, Error, Reply};
+use control::console::{self, Outcome};
+use control::ipvsadm::Executor;
+use control::ipvsadm::names::Table;
+use control::socket::{Answer, request};
+use control::state::{Idle, Limits, State};
+
+struct Director(State);
+
+impl Executor for Director {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.0.execute(command, &Idle::default())
+    }
+}
+
+/// Sends each line to a director. Its answers must be readable, and a refused request must have changed nothing.
+pub fn run(data: &[u8]) {
+    let limits = Limits { services: 8, destinations: 16 };
+    let mut director = Director(State::new(limits, forwarder::clock::Tick(0)));
+    for line in String::from_utf8_lossy(data).lines().take(64) {
+        if line.trim_start().starts_with('{') {
+            let before = format!("{:?}", director.0.table());
+            let result = request(line).and_then(|command| director.execute(command));
+            if result.is_err() {
+                assert_eq!(before, format!("{:?}", director.0.table()), "a refused request changed something: {line}");
+            }
+            let answer = Answer::from(result.clone()).line();
+            assert_eq!(answer.matches('\n').count(), 1, "{answer}");
+            assert_eq!(Answer::result(&answer), result);
+        } else if console::line(line, &mut director, &Table::default()).outcome == Outcome::Goodbye {
+            return;
+        }
+    }
+}
