@@ -43,10 +43,15 @@ const PATIENCE: u32 = 1_000;
 /// How long a pause is.
 const PAUSE: Duration = Duration::from_micros(20);
 
+/// How long a turn without forwarding sleeps.
+const REST: Duration = Duration::from_millis(1);
+
 /// What an lcore and those who direct it share.
 pub struct Shared {
     /// Ends the loop.
     pub stop: AtomicBool,
+    /// Leaves the queues alone.
+    pub rest: AtomicBool,
     /// Questions.
     pub questions: ArrayQueue<Question>,
     /// The snapshot that answers refer to.
@@ -59,7 +64,10 @@ pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
     let mut empty = 0u32;
     while !shared.stop.load(Relaxed) {
         let now = clock.now();
-        if worker.turn(now) > 0 {
+        if shared.rest.load(Relaxed) {
+            worker.rest(now);
+            std::thread::sleep(REST);
+        } else if worker.turn(now) > 0 {
             empty = 0;
         } else {
             empty = empty.saturating_add(1);

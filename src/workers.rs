@@ -7,6 +7,7 @@ use control::command::{ConnectionPage, ExtendedStat, PortStats, PortView};
 use control::director::{self, Workers};
 use forwarder::clock::Tick;
 use forwarder::pipeline::Listing;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -78,6 +79,18 @@ impl Workers for Lcores {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         let numbered = (0u16..).zip(ports.iter()).filter(|(number, _)| only.is_none_or(|only| only == *number));
         numbered.map(|(number, port)| view(number, port, extended)).collect()
+    }
+
+    fn set_forwarding(&mut self, on: bool) {
+        for shared in &self.shared {
+            shared.rest.store(!on, Relaxed);
+        }
+    }
+
+    fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let port = ports.get_mut(usize::from(port)).ok_or("it is gone")?;
+        port.port.set_promiscuous(on).map_err(|error| error.to_string())
     }
 }
 

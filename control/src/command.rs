@@ -11,7 +11,7 @@ mod reply;
 pub use error::Error;
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
-pub use observe::{ClassView, ExtendedStat, PortStats, PortView, WorkerView};
+pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, WorkerView};
 pub use reply::{ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting, Statistics};
 
 use forwarder::service::Method;
@@ -122,6 +122,22 @@ pub enum Command {
         /// With all that the driver counts.
         #[serde(default)]
         extended: bool,
+    },
+    /// Starts forwarding on all workers; fails with [`Error::Forwarding`].
+    StartForwarding,
+    /// Stops it: workers leave their queues alone, connections age. Fails with [`Error::NotForwarding`].
+    StopForwarding,
+    /// What was forwarded since forwarding started or was last cleared: answers [`Reply::Forwarding`].
+    Forwarding,
+    /// [`Command::Forwarding`] counts from zero again; nothing else does.
+    ClearForwarding,
+    /// Frames for every MAC address are received, or only for the port's own.
+    SetPromiscuous {
+        /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
+        #[serde(default)]
+        port: Option<u16>,
+        /// Every address.
+        on: bool,
     },
 }
 

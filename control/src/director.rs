@@ -3,6 +3,8 @@
 //! Every command of every front end comes to [`Director::execute`]; a command that changes the data path is answered
 //! when every worker has taken the new snapshot.
 
+mod meter;
+
 use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, PortView, Reply, WorkerView};
 use crate::publish::Builder;
 use crate::state::{Limits, Live, Observed, State};
@@ -12,6 +14,7 @@ use forwarder::publication::{Publisher, Stalled, Subscription};
 use forwarder::route::{NextHop, Port, Routes};
 use forwarder::service::{DestId, Snapshot};
 use forwarder::stats::WorkerStats;
+use meter::{Baseline, Meter};
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -29,6 +32,13 @@ pub trait Workers {
     fn interface_mtu(&self, name: &str) -> Option<u32>;
     /// The ports by number, or only this one; `extended` with all that their drivers count.
     fn ports(&mut self, only: Option<u16>, extended: bool) -> Vec<PortView>;
+    /// Lets workers serve their queues, or leave them alone.
+    fn set_forwarding(&mut self, on: bool);
+    /// Lets a port receive frames for every MAC address, or only for its own.
+    ///
+    /// # Errors
+    /// What its driver says.
+    fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String>;
 }
 
 /// The director.
@@ -38,6 +48,9 @@ pub struct Director<W> {
     publisher: Publisher,
     stats: Vec<Arc<WorkerStats>>,
     workers: W,
+    forwarding: bool,
+    baseline: Baseline,
+    meter: Meter,
 }
 
 impl<W: Workers> Director<W> {
@@ -47,7 +60,8 @@ impl<W: Workers> Director<W> {
         let slots = stats.iter().map(|stats| stats.destinations.len()).min().unwrap_or_default();
         let limits = Limits { destinations: slots as u32, ..Limits::default() };
         let state = State::new(limits, workers.now());
-        Self { state, builder, publisher, stats, workers }
+        let (baseline, meter) = (Baseline::default(), Meter::default());
+        Self { state, builder, publisher, stats, workers, forwarding: true, baseline, meter }
     }
 
     /// Does a command. One that is refused changed nothing.
@@ -56,24 +70,55 @@ impl<W: Workers> Director<W> {
     /// Why it was refused; or [`Error::Stalled`] when a worker did not take the change in time (it was made all the same).
     pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
         match command {
-            Command::Workers => {
-                let views = self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats));
-                Ok(Reply::Workers(views.collect()))
+            Command::Workers => Ok(Reply::Workers(self.worker_views())),
+            Command::Ports { port, extended } => self.ports(port, extended).map(Reply::Ports),
+            Command::StartForwarding => self.set_forwarding(true),
+            Command::StopForwarding => self.set_forwarding(false),
+            Command::Forwarding => {
+                let ports = self.ports(None, false)?;
+                Ok(Reply::Forwarding(self.baseline.since(self.forwarding, &self.worker_views(), ports)))
             }
-            Command::Ports { port, extended } => self.ports(port, extended),
+            Command::ClearForwarding => {
+                self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false));
+                Ok(Reply::Done)
+            }
+            Command::SetPromiscuous { port, on } => {
+                for view in self.ports(port, false)? {
+                    let port = view.port;
+                    self.workers.set_promiscuous(port, on).map_err(|why| Error::Port { port, why })?;
+                }
+                Ok(Reply::Done)
+            }
             command => self.of_state(command),
         }
     }
 
-    fn ports(&mut self, only: Option<u16>, extended: bool) -> Result<Reply, Error> {
-        let views = self.workers.ports(only, extended);
+    fn worker_views(&self) -> Vec<WorkerView> {
+        self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats)).collect()
+    }
+
+    fn ports(&mut self, only: Option<u16>, extended: bool) -> Result<Vec<PortView>, Error> {
+        let mut views = self.workers.ports(only, extended);
+        self.meter.fill(&mut views);
         match only {
             Some(port) if views.is_empty() => {
                 let valid = self.workers.ports(None, false).iter().map(|view| view.port).collect();
                 Err(Error::NoSuchPort { port, valid })
             }
-            _ => Ok(Reply::Ports(views)),
+            _ => Ok(views),
         }
+    }
+
+    fn set_forwarding(&mut self, on: bool) -> Result<Reply, Error> {
+        match (self.forwarding, on) {
+            (true, true) => return Err(Error::Forwarding),
+            (false, false) => return Err(Error::NotForwarding),
+            (false, true) => self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false)),
+            (true, false) => {}
+        }
+        self.workers.set_forwarding(on);
+        self.forwarding = on;
+        Ok(Reply::Done)
     }
 
     /// What the desired state answers, or what changes it.
@@ -94,6 +139,11 @@ impl<W: Workers> Director<W> {
         let snapshot = self.publisher.current();
         let Self { state, stats, workers, .. } = self;
         state.advance(&View { stats, workers: RefCell::new(workers), snapshot: &snapshot });
+        let now = self.workers.now();
+        if self.meter.due(now) {
+            let ports = self.workers.ports(None, false);
+            self.meter.sample(now, &ports);
+        }
         self.publish_changes()
     }
 

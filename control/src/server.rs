@@ -4,13 +4,13 @@
 
 pub use crate::ipvsadm::Executor;
 
-use crate::console::{self, Outcome, Said};
+use crate::console::{Console, Outcome, PROMPT, Place};
 use crate::ipvsadm::names::Names;
 use crate::ipvsadm::system::SystemNames;
 use crate::socket::{self, Answer, LONGEST, request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -186,6 +186,25 @@ fn readable(stream: &impl std::os::fd::AsFd) -> bool {
     poll(&mut ready, Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 
+/// A client's stream. Once it has not taken bytes in time, it takes none any more, so that a long list for it ends soon.
+struct Patient<'a> {
+    stream: &'a UnixStream,
+    lost: bool,
+}
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.lost {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.stream.write(bytes).inspect_err(|_| self.lost = true)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Client<'a> {
     stream: UnixStream,
     executor: &'a Mutex<dyn Executor>,
@@ -213,16 +232,21 @@ impl Client<'_> {
         self.stream.set_read_timeout(Some(PATIENCE))?;
         self.stream.set_write_timeout(Some(PATIENCE))?;
         while let Some(line) = self.line()? {
-            let answer = if line.trim_start().starts_with('{') {
+            if line.trim_start().starts_with('{') {
                 let result = request(&line).and_then(|command| self.executor().execute(command));
-                Answer::from(result).line()
-            } else {
-                match console::line(&line, &mut Shared(self.executor), self.names) {
-                    Said { outcome: Outcome::Goodbye, .. } => return Ok(()),
-                    Said { text, .. } => text,
-                }
-            };
-            self.stream.write_all(answer.as_bytes())?;
+                self.stream.write_all(Answer::from(result).line().as_bytes())?;
+                continue;
+            }
+            let mut output = BufWriter::new(Patient { stream: &self.stream, lost: false });
+            let mut errors = Vec::new();
+            let mut executor = Shared(self.executor);
+            let outcome = Console::new(&mut executor, self.names, Place::Socket, &mut output, &mut errors).line(&line);
+            if outcome == Outcome::Goodbye {
+                return output.flush();
+            }
+            output.write_all(&errors)?;
+            output.write_all(PROMPT.as_bytes())?;
+            output.flush()?;
         }
         Ok(())
     }

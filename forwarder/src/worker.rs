@@ -194,6 +194,20 @@ where
         received
     }
 
+    /// A turn without frames: the queues are left alone, but connections age and snapshots are taken.
+    pub fn rest(&mut self, now: Tick) {
+        let Self { subscription, pipeline, out, .. } = self;
+        let snapshot = &**subscription.load();
+        let news = pipeline.adopt(snapshot, now);
+        out.release_held(snapshot, now, news);
+        for egress in &mut out.egress {
+            egress.flush(&out.stats);
+        }
+        pipeline.expire(snapshot, now, EXPIRY_BUDGET);
+        out.stats.held.set(out.held.len() as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>());
+        out.stats.turns.add(1);
+    }
+
     /// The pipeline, for questions between turns: listings of connections.
     pub fn pipeline(&mut self) -> &mut Pipeline<M> {
         &mut self.pipeline

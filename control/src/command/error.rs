@@ -81,6 +81,32 @@ pub enum Error {
     /// A marking rule to be deleted is not there.
     #[error("No such marking rule")]
     NoSuchMark,
+    /// There is no worker of this number.
+    #[error("Invalid worker {worker}")]
+    NoSuchWorker {
+        /// As asked for.
+        worker: u32,
+    },
+    /// A file cannot be read or written.
+    #[error("{why}")]
+    File {
+        /// Which, and why not.
+        why: String,
+    },
+    /// Forwarding was to be started twice.
+    #[error("Packet forwarding already started")]
+    Forwarding,
+    /// Forwarding was to be stopped twice.
+    #[error("Packet forwarding not started")]
+    NotForwarding,
+    /// A port did not do what it was told.
+    #[error("port {port}: {why}")]
+    Port {
+        /// Its number.
+        port: u16,
+        /// What its driver says.
+        why: String,
+    },
     /// A command of a transaction was refused, so none of them took effect.
     #[error("{error}")]
     Transaction {

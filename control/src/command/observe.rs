@@ -97,6 +97,45 @@ impl WorkerView {
     }
 }
 
+impl WorkerView {
+    /// What was counted since `earlier`; what is counted now (held frames, connections, the snapshot) stays.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let class = |(name, now): (&String, &ClassView)| {
+            let then = earlier.classes.get(name).copied().unwrap_or_default();
+            let view = ClassView {
+                passed: now.passed.wrapping_sub(then.passed),
+                policed: now.policed.wrapping_sub(then.policed),
+            };
+            (name.clone(), view)
+        };
+        let drop = |(reason, now): (&String, &u64)| {
+            (reason.clone(), now.wrapping_sub(earlier.drops.get(reason).copied().unwrap_or_default()))
+        };
+        Self {
+            worker: self.worker,
+            received: self.received.wrapping_sub(earlier.received),
+            forwarded: self.forwarded.wrapping_sub(earlier.forwarded),
+            to_kernel: self.to_kernel.wrapping_sub(earlier.to_kernel),
+            dropped: self.dropped.wrapping_sub(earlier.dropped),
+            held: self.held,
+            answered: self.answered.wrapping_sub(earlier.answered),
+            from_kernel: self.from_kernel.wrapping_sub(earlier.from_kernel),
+            own_dropped: self.own_dropped.wrapping_sub(earlier.own_dropped),
+            entries: self.entries,
+            created: self.created.wrapping_sub(earlier.created),
+            insert_failures: self.insert_failures.wrapping_sub(earlier.insert_failures),
+            evicted: self.evicted.wrapping_sub(earlier.evicted),
+            expired: self.expired.wrapping_sub(earlier.expired),
+            turns: self.turns.wrapping_sub(earlier.turns),
+            busy_turns: self.busy_turns.wrapping_sub(earlier.busy_turns),
+            snapshot: self.snapshot,
+            classes: self.classes.iter().map(class).collect(),
+            drops: self.drops.iter().map(drop).collect(),
+        }
+    }
+}
+
 /// A port as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortView {
@@ -123,6 +162,9 @@ pub struct PortView {
     pub speed: Option<u32>,
     /// Its counters.
     pub stats: PortStats,
+    /// What went through it a second, over the last second or so.
+    #[serde(default)]
+    pub rates: PortRates,
     /// All that its driver counts, by the driver's names; only if asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended: Vec<ExtendedStat>,
@@ -147,6 +189,48 @@ pub struct PortStats {
     pub tx_bytes: u64,
     /// Frames that could not be transmitted.
     pub tx_errors: u64,
+}
+
+impl PortStats {
+    /// What was counted since `earlier`; a counter that is behind was cleared by somebody else, and counts from zero.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        let since = |now: u64, then: u64| if now >= then { now - then } else { now };
+        Self {
+            rx_packets: since(self.rx_packets, earlier.rx_packets),
+            rx_bytes: since(self.rx_bytes, earlier.rx_bytes),
+            rx_missed: since(self.rx_missed, earlier.rx_missed),
+            rx_errors: since(self.rx_errors, earlier.rx_errors),
+            rx_nombuf: since(self.rx_nombuf, earlier.rx_nombuf),
+            tx_packets: since(self.tx_packets, earlier.tx_packets),
+            tx_bytes: since(self.tx_bytes, earlier.tx_bytes),
+            tx_errors: since(self.tx_errors, earlier.tx_errors),
+        }
+    }
+}
+
+/// What goes through a port a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRates {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bits received.
+    pub rx_bits: u64,
+    /// Frames transmitted.
+    pub tx_packets: u64,
+    /// Bits transmitted.
+    pub tx_bits: u64,
+}
+
+/// What was forwarded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardingView {
+    /// Whether frames are forwarded now.
+    pub running: bool,
+    /// What the ports counted meanwhile.
+    pub ports: Vec<PortView>,
+    /// What the workers counted meanwhile.
+    pub workers: Vec<WorkerView>,
 }
 
 /// A counter by the driver's name.

@@ -1,6 +1,8 @@
 //! Answers, as data: a front end formats them.
 
-use super::{DaemonSpec, Error, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
+use super::{
+    DaemonSpec, Error, ForwardingView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView,
+};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -32,6 +34,8 @@ pub enum Reply {
     Workers(Vec<WorkerView>),
     /// The ports, by number.
     Ports(Vec<PortView>),
+    /// What was forwarded.
+    Forwarding(ForwardingView),
 }
 
 /// A service as it stands.

@@ -1,8 +1,9 @@
 //! Workers, drops and ports in words; ports as testpmd prints them, so that eyes and scripts that know it feel at home.
 
 use super::table::table;
-use crate::command::{PortStats, PortView, WorkerView};
+use crate::command::{ClassView, ForwardingView, PortStats, PortView, Reply, Statistics, WorkerView};
 use forwarder::pipeline::DropReason;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// `show worker`: a line each.
@@ -88,22 +89,59 @@ fn dropped(workers: &[WorkerView]) -> Vec<(&'static str, u64)> {
     sums.filter(|&(_, frames)| frames > 0).collect()
 }
 
-/// `show drop`: reasons with a count, or, asked for by name, one whatever its count. None if there is no such reason.
-pub(super) fn drops(workers: &[WorkerView], reason: Option<&str>, json: bool) -> Option<String> {
-    let rows = match reason {
-        None => dropped(workers),
-        Some(wanted) => {
-            let name = DropReason::ALL.iter().map(|reason| reason.name()).find(|name| *name == wanted)?;
-            vec![(name, workers.iter().filter_map(|worker| worker.drops.get(name)).sum())]
+/// The reasons to show: those with a count, or one whatever its count.
+fn chosen(workers: &[WorkerView], reason: Option<&str>) -> Vec<(String, u64)> {
+    match reason {
+        None => dropped(workers).into_iter().map(|(reason, frames)| (reason.to_owned(), frames)).collect(),
+        Some(reason) => {
+            let sum = workers.iter().filter_map(|worker| worker.drops.get(reason)).sum();
+            vec![(reason.to_owned(), sum)]
         }
-    };
-    if json {
-        let all: serde_json::Map<_, _> =
-            rows.into_iter().map(|(reason, frames)| (reason.to_owned(), frames.into())).collect();
-        return Some(serde_json::json!({ "drops": all }).to_string() + "\n");
     }
-    let rows: Vec<_> = rows.iter().map(|(reason, frames)| [(*reason).to_owned(), frames.to_string()]).collect();
-    Some(table(["reason", "frames"], &rows))
+}
+
+/// `show drop`.
+pub(super) fn drops(workers: &[WorkerView], reason: Option<&str>) -> String {
+    let rows = chosen(workers, reason).into_iter().map(|(reason, frames)| [reason, frames.to_string()]);
+    table(["reason", "frames"], &rows.collect::<Vec<_>>())
+}
+
+/// `show drop json`.
+pub(super) fn drops_json(workers: &[WorkerView], reason: Option<&str>) -> String {
+    let all: BTreeMap<_, _> = chosen(workers, reason).into_iter().collect();
+    serde_json::json!({ "drops": all }).to_string() + "\n"
+}
+
+/// `show exception`.
+pub(super) fn classes(workers: &[WorkerView]) -> String {
+    let mut sums: BTreeMap<&str, ClassView> = BTreeMap::new();
+    for (name, class) in workers.iter().flat_map(|worker| &worker.classes) {
+        let sum = sums.entry(name).or_default();
+        sum.passed += class.passed;
+        sum.policed += class.policed;
+    }
+    let row = |(name, sum): (&str, ClassView)| [name.to_owned(), sum.passed.to_string(), sum.policed.to_string()];
+    table(["class", "passed", "policed"], &sums.into_iter().map(row).collect::<Vec<_>>())
+}
+
+/// `show vs`.
+pub(super) fn settings(reply: &Reply) -> String {
+    let Reply::Settings(settings) = reply else { return String::new() };
+    settings.iter().map(|setting| format!("{} = {}\n", setting.name, setting.value)).collect()
+}
+
+/// `show stats`.
+pub(super) fn statistics(reply: &Reply) -> String {
+    let Reply::Statistics(Statistics { counters, rates }) = reply else { return String::new() };
+    let rows = [
+        ("connections", counters.connections, rates.connections),
+        ("packets from clients", counters.in_packets, rates.in_packets),
+        ("packets to clients", counters.out_packets, rates.out_packets),
+        ("bytes from clients", counters.in_bytes, rates.in_bytes),
+        ("bytes to clients", counters.out_bytes, rates.out_bytes),
+    ];
+    let rows = rows.map(|(name, total, rate)| [name.to_owned(), total.to_string(), rate.to_string()]);
+    table(["", "total", "per second"], &rows)
 }
 
 /// `show port stats`.
@@ -115,8 +153,14 @@ pub(super) fn port_stats(port: &PortView) -> String {
         "\n  {border} NIC statistics for port {:<2} {border}\n  \
          RX-packets: {rx_packets:<10} RX-missed: {rx_missed:<10} RX-bytes:  {rx_bytes}\n  \
          RX-errors: {rx_errors}\n  RX-nombuf:  {rx_nombuf:<10}\n  \
-         TX-packets: {tx_packets:<10} TX-errors: {tx_errors:<10} TX-bytes:  {tx_bytes}\n  {}\n",
+         TX-packets: {tx_packets:<10} TX-errors: {tx_errors:<10} TX-bytes:  {tx_bytes}\n\n  \
+         Throughput (over the last second)\n  \
+         Rx-pps: {:>12}          Rx-bps: {:>12}\n  Tx-pps: {:>12}          Tx-bps: {:>12}\n  {}\n",
         port.port,
+        port.rates.rx_packets,
+        port.rates.rx_bits,
+        port.rates.tx_packets,
+        port.rates.tx_bits,
         "#".repeat(76),
     )
 }
@@ -171,7 +215,7 @@ pub(super) fn port_summary(ports: &[PortView]) -> String {
 }
 
 /// `show fwd stats all`: testpmd's blocks for the ports, then what each worker did with the frames.
-pub(super) fn forwarding(ports: &[PortView], workers: &[WorkerView]) -> String {
+pub(super) fn forwarding(ForwardingView { ports, workers, .. }: &ForwardingView) -> String {
     let mut text = String::new();
     let line = |side: &str, packets: u64, dropped: u64| {
         let total = packets + dropped;
@@ -251,10 +295,9 @@ mod tests {
             WorkerView::new(0, &stats)
         };
         let workers = [view(2), view(3)];
-        assert_eq!(drops(&workers, None, false).unwrap(), "reason    frames\nno_route       5\n");
-        assert_eq!(drops(&workers, Some("too_big"), false).unwrap(), "reason   frames\ntoo_big       0\n");
-        assert_eq!(drops(&workers, None, true).unwrap(), "{\"drops\":{\"no_route\":5}}\n");
-        assert_eq!(drops(&workers, Some("nosuch"), false), None);
+        assert_eq!(drops(&workers, None), "reason    frames\nno_route       5\n");
+        assert_eq!(drops(&workers, Some("too_big")), "reason   frames\ntoo_big       0\n");
+        assert_eq!(drops_json(&workers, None), "{\"drops\":{\"no_route\":5}}\n");
     }
 
     #[test]
@@ -274,7 +317,8 @@ mod tests {
              RX-packets: 5          RX-missed: 1          RX-bytes:  300\n  RX-errors: 0\n"
         ));
         assert!(text.ends_with("\n  ############################################################################\n"));
-        let text = forwarding(&[port.clone(), port], &[]);
+        let view = ForwardingView { ports: vec![port.clone(), port], ..ForwardingView::default() };
+        let text = forwarding(&view);
         assert!(text.contains(
             "  ---------------------- Forward statistics for port 1  ----------------------\n  \
              RX-packets: 5              RX-dropped: 1             RX-total: 6\n"

@@ -319,6 +319,7 @@ fn unexpected(reply: &Reply) -> Error {
         Reply::Version(_) => "a version",
         Reply::Workers(_) => "workers",
         Reply::Ports(_) => "ports",
+        Reply::Forwarding(_) => "forwarding",
     };
     Error::Unreachable { why: format!("the director answered {kind} to another question; is it of another version?") }
 }

@@ -1,0 +1,335 @@
+//! The commands of the console: one row each. Parsing, help and completion are all made from this table; what a command
+//! does is one arm in [`super::run`].
+
+use super::grammar::{Matched, Next, Pattern, Unclear, clearest};
+use forwarder::pipeline::DropReason;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // see the table
+pub enum Verb {
+    Help,
+    Start,
+    Stop,
+    Quit,
+    Load,
+    ShowVersion,
+    ShowService,
+    ShowConnections,
+    ShowTimeouts,
+    ShowDaemons,
+    ShowSettings,
+    ShowStatistics,
+    ShowMarks,
+    ShowWorker,
+    ShowDrop,
+    ShowException,
+    ShowPort,
+    ShowForwarding,
+    ClearForwarding,
+    AddService,
+    EditService,
+    DeleteService,
+    Flush,
+    Zero,
+    AddServer,
+    EditServer,
+    DeleteServer,
+    SetTimeouts,
+    SetSetting,
+    AddMark,
+    DeleteMark,
+    SetPromiscuous,
+    Save,
+    Restore,
+    StartDaemon,
+    StopDaemon,
+}
+
+/// A section of the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Section {
+    Control,
+    Display,
+    Service,
+    Config,
+    Ports,
+    Sync,
+}
+
+impl Section {
+    /// All, in the order of the help.
+    pub const ALL: [Self; 6] = [Self::Control, Self::Display, Self::Service, Self::Config, Self::Ports, Self::Sync];
+
+    /// Its name, what `help` says of it, and its title.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Control => ("control", "Start and stop forwarding.", "Control forwarding"),
+            Self::Display => ("display", "Displaying services, workers, ports and counters.", "Display"),
+            Self::Service => ("service", "Virtual services and real servers.", "Services and servers"),
+            Self::Config => ("config", "Settings, timeouts, saved tables.", "Configuration"),
+            Self::Ports => ("ports", "Configuring ports.", "Ports"),
+            Self::Sync => ("sync", "Connection synchronisation.", "Connection synchronisation"),
+        }
+    }
+}
+
+/// A service in a pattern.
+macro_rules! service {
+    () => {
+        "((tcp|udp|sctp) VIP:PORT|fwmark MARK [ipv6])"
+    };
+}
+
+/// A marking rule in a pattern.
+macro_rules! mark {
+    () => {
+        " [tcp|udp|sctp] [from SOURCE] [to TARGET] [port PORTS] set MARK"
+    };
+}
+
+/// What can be said of a service.
+macro_rules! service_options {
+    () => {
+        " [scheduler SCHEDULER] [persistent [SECONDS]] [netmask MASK] [pe ENGINE] [flags FLAGS] [ops]"
+    };
+}
+
+/// What can be said of a server.
+macro_rules! server_options {
+    () => {
+        " [mode (nat|tun|dr)] [weight WEIGHT] [upper UPPER] [lower LOWER] [tun-type (ipip|gue|gre)] [tun-port PORT] \
+         [tun-nocsum|tun-csum|tun-remcsum]"
+    };
+}
+
+#[rustfmt::skip]
+const TABLE: &[(Verb, Section, &str, &str)] = &[
+    (Verb::Help, Section::Control, "(help|?) [SECTION]", "Show the sections of the help, or one of them, or all."),
+    (Verb::Start, Section::Control, "start", "Start packet forwarding on all workers."),
+    (Verb::Stop, Section::Control, "stop",
+        "Stop packet forwarding, and show what was forwarded. Connections stay, and age."),
+    (Verb::Load, Section::Control, "(load|load_echo) FILE",
+        "Execute the commands of a file, line by line; load_echo shows each before its answer."),
+    (Verb::Quit, Section::Control, "(quit|exit)", "Leave. The director goes on."),
+    (Verb::ShowService, Section::Display,
+        concat!("show service [all|", service!(), "] [stats|rate|thresholds|persistent|tunnel] [exact] [numeric] [json]"),
+        "List services and their servers, as ipvsadm -L does."),
+    (Verb::ShowConnections, Section::Display,
+        "show conn [(tcp|udp|sctp) VIP:PORT] [client ADDRESS] [server RIP] [state STATE] [limit N] [count] [numeric] [json]",
+        "List connections, or count them."),
+    (Verb::ShowTimeouts, Section::Display, "show timeout [json]", "Show the timeouts of connections, in seconds."),
+    (Verb::ShowSettings, Section::Display, "show vs [json]", "Show the settings, by the kernel's names for them."),
+    (Verb::ShowMarks, Section::Display, "show mark [json]", "Show the marking rules, the first being the one that wins."),
+    (Verb::ShowStatistics, Section::Display, "show stats [json]", "Show what all services counted, and their rates."),
+    (Verb::ShowWorker, Section::Display, "show worker [WORKER|all] [json]",
+        "Show what workers did: a line each, or all about one."),
+    (Verb::ShowDrop, Section::Display, "show drop [json|REASON [json]]", "Show how many frames were dropped for each reason."),
+    (Verb::ShowException, Section::Display, "show exception [json]",
+        "Show the frames for the kernel, by class: passed, and over the class's rate."),
+    (Verb::ShowPort, Section::Display, "show port (info|stats|xstats|summary) (PORT|all) [json]",
+        "Show what a port is, or what it counted."),
+    (Verb::ShowForwarding, Section::Display, "show fwd stats all [json]",
+        "Show what was forwarded since the start of forwarding, by port and by worker."),
+    (Verb::ClearForwarding, Section::Display, "clear fwd stats all", "Count what is forwarded from zero."),
+    (Verb::ShowVersion, Section::Display, "show version [json]", "Show the director's version."),
+    (Verb::AddService, Section::Service, concat!("service add ", service!(), service_options!()),
+        "Add a virtual service (ipvsadm -A)."),
+    (Verb::EditService, Section::Service, concat!("service edit ", service!(), service_options!()),
+        "Change what is named of a virtual service; the rest stays."),
+    (Verb::DeleteService, Section::Service, concat!("service (del|delete) ", service!()),
+        "Delete a virtual service (ipvsadm -D)."),
+    (Verb::Flush, Section::Service, "service flush", "Delete all virtual services (ipvsadm -C)."),
+    (Verb::Zero, Section::Service, concat!("service zero (all|", service!(), ")"),
+        "Count from zero (ipvsadm -Z)."),
+    (Verb::AddServer, Section::Service, concat!("server add ", service!(), " RIP:PORT", server_options!()),
+        "Add a real server to a service (ipvsadm -a)."),
+    (Verb::EditServer, Section::Service, concat!("server edit ", service!(), " RIP:PORT", server_options!()),
+        "Change what is named of a real server; the rest stays. Weight 0: no new connections."),
+    (Verb::DeleteServer, Section::Service, concat!("server (del|delete) ", service!(), " RIP:PORT"),
+        "Delete a real server from a service (ipvsadm -d)."),
+    (Verb::AddMark, Section::Service, concat!("mark add", mark!()),
+        "Mark packets for the service of a firewall mark, as iptables would; behind the rules that are there."),
+    (Verb::DeleteMark, Section::Service, concat!("mark (del|delete)", mark!()), "Delete a marking rule."),
+    (Verb::SetTimeouts, Section::Config, "set timeout TCP TCPFIN UDP",
+        "Set the timeouts of connections, seconds; 0 leaves one as it is (ipvsadm --set)."),
+    (Verb::SetSetting, Section::Config, "set vs NAME VALUE [VALUE2]", "Change a setting, by the kernel's name for it."),
+    (Verb::Save, Section::Config, "save [FILE] [full]",
+        "Write services and servers as rules of ipvsadm (ipvsadm -S -n); full: with thresholds, timeouts and daemons."),
+    (Verb::Restore, Section::Config, "restore FILE", "Replace all services by those of a file of rules, all or nothing."),
+    (Verb::SetPromiscuous, Section::Ports, "set promisc (PORT|all) (on|off)", "Receive frames for every MAC address, or not."),
+    (Verb::ShowDaemons, Section::Sync, "show daemon [json]", "Show the synchronisation daemons (ipvsadm -L --daemon)."),
+    (Verb::StartDaemon, Section::Sync,
+        "sync start (master|backup) interface INTERFACE [id ID] [group GROUP] [port PORT] [ttl TTL] [maxlen MAXLEN]",
+        "Start a synchronisation daemon (ipvsadm --start-daemon)."),
+    (Verb::StopDaemon, Section::Sync, "sync stop (master|backup)", "Stop a synchronisation daemon."),
+];
+
+struct Row {
+    verb: Verb,
+    section: Section,
+    pattern: Pattern,
+    help: &'static str,
+}
+
+static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let rows = TABLE.iter();
+    rows.map(|&(verb, section, pattern, help)| Row { verb, section, pattern: Pattern::new(pattern), help }).collect()
+});
+
+/// Whether a word can stand for an argument. The meaning of most is looked at later, so that what is wrong with it can
+/// be said.
+pub(super) fn takes(argument: &str, word: &str) -> bool {
+    const NUMBERS: [&str; 13] =
+        ["PORT", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN", "WEIGHT", "UPPER", "LOWER"];
+    match argument {
+        "REASON" => DropReason::ALL.iter().any(|reason| reason.name() == word),
+        "MARK" => word.parse::<u32>().is_ok(),
+        "SECTION" => word == "all" || Section::ALL.iter().any(|section| section.words().0.starts_with(word)),
+        _ => !NUMBERS.contains(&argument) || word.parse::<u64>().is_ok(),
+    }
+}
+
+/// Which command a line is.
+///
+/// # Errors
+/// The line that testpmd answers with.
+pub fn parse(words: &[&str]) -> Result<(Verb, Matched), &'static str> {
+    let fits =
+        ROWS.iter().flat_map(|row| row.pattern.fits(words, &takes).into_iter().map(|matched| (row.verb, matched)));
+    clearest(fits.collect()).map_err(|unclear| match unclear {
+        Unclear::Several => "Ambiguous command",
+        Unclear::None if words.first().is_some_and(|word| ROWS.iter().any(|row| row.pattern.starts(word))) => {
+            "Bad arguments"
+        }
+        Unclear::None => "Command not found",
+    })
+}
+
+/// A way to go on with a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The word, an argument's name, or `[RETURN]`.
+    pub next: Next,
+    /// What the command does.
+    pub help: &'static str,
+}
+
+/// What may follow these whole words.
+#[must_use]
+pub fn choices(words: &[&str]) -> Vec<Choice> {
+    let mut choices: Vec<Choice> = Vec::new();
+    for row in ROWS.iter() {
+        for next in row.pattern.next(words, &takes) {
+            if !choices.iter().any(|choice| choice.next == next) {
+                choices.push(Choice { next, help: row.help });
+            }
+        }
+    }
+    choices
+}
+
+/// True if a word starts a command of this table.
+#[must_use]
+pub fn is_command(word: &str) -> bool {
+    ROWS.iter().any(|row| row.pattern.starts(word))
+}
+
+/// `help`: the sections, one of them, or all.
+#[must_use]
+pub fn help(section: Option<&str>) -> String {
+    let Some(wanted) = section else {
+        let mut text = "\nHelp is available for the following sections:\n\n".to_owned();
+        for (name, about, _) in Section::ALL.map(Section::words) {
+            let _ = writeln!(text, "    {:<32}: {about}", format!("help {name}"));
+        }
+        let _ = writeln!(text, "    {:<32}: All of the above sections.", "help all");
+        text += "\nCommands of ipvsadm are understood as they are; ipvsadm -h lists them.\n\
+                 A word can be cut short while it stays clear. A line that starts with { is a request as JSON.\n\n";
+        return text;
+    };
+    let mut text = String::new();
+    for section in Section::ALL {
+        let (name, _, title) = section.words();
+        if wanted != "all" && !name.starts_with(wanted) {
+            continue;
+        }
+        let _ = writeln!(text, "\n{title}:\n{}\n", "-".repeat(title.len() + 1));
+        for row in ROWS.iter().filter(|row| row.section == section) {
+            let _ = writeln!(text, "{}\n    {}\n", row.pattern, row.help);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verb(line: &str) -> Result<Verb, &'static str> {
+        parse(&line.split_whitespace().collect::<Vec<_>>()).map(|(verb, _)| verb)
+    }
+
+    #[test]
+    fn lines_are_understood_or_refused_as_testpmd_does() {
+        let rows = [
+            ("start", Ok(Verb::Start)),
+            ("stop", Ok(Verb::Stop)),
+            ("st", Err("Ambiguous command")),
+            ("help ports", Ok(Verb::Help)),
+            ("help nothing", Err("Bad arguments")),
+            ("?", Ok(Verb::Help)),
+            ("show port stats 0", Ok(Verb::ShowPort)),
+            ("show port stats 0 json", Ok(Verb::ShowPort)),
+            ("show port stats", Err("Bad arguments")),
+            ("show port stats -1", Err("Bad arguments")),
+            ("show", Err("Bad arguments")),
+            ("show nothing", Err("Bad arguments")),
+            ("frobnicate", Err("Command not found")),
+            ("show service", Ok(Verb::ShowService)),
+            ("show service all stats exact", Ok(Verb::ShowService)),
+            ("show service tcp 10.0.0.1:80 rate", Ok(Verb::ShowService)),
+            ("show service fwmark 7 ipv6 json", Ok(Verb::ShowService)),
+            ("sh wo", Ok(Verb::ShowWorker)),
+            ("show drop", Ok(Verb::ShowDrop)),
+            ("show drop json", Ok(Verb::ShowDrop)),
+            ("service add tcp 10.0.0.1:80 ops scheduler rr persistent 60 netmask 255.255.0.0", Ok(Verb::AddService)),
+            ("server add udp 10.0.0.1:53 10.0.0.2 mode tun weight 3 tun-type gue tun-port 6080", Ok(Verb::AddServer)),
+            ("set timeout 900 120 300", Ok(Verb::SetTimeouts)),
+            ("set timeout 900 120", Err("Bad arguments")),
+            ("set vs sync_threshold 3 50", Ok(Verb::SetSetting)),
+            ("load_echo f", Ok(Verb::Load)),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(verb(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_is_in_the_help_of_its_section() {
+        let all = help(Some("all"));
+        for (_, section, pattern, about) in TABLE {
+            let own = help(Some(section.words().0));
+            for text in [&all, &own] {
+                assert!(text.contains(&format!("\n{pattern}\n    {about}\n")), "{pattern}");
+            }
+        }
+        assert!(help(None).contains("    help control                    : Start and stop forwarding.\n"));
+    }
+
+    #[test]
+    fn a_line_can_be_continued() {
+        let words = |line: &str| -> Vec<String> {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            choices(&words).iter().map(|choice| format!("{:?}", choice.next)).collect()
+        };
+        assert!(words("").contains(&"Word(\"service\")".to_owned()));
+        assert_eq!(words("show port"), ["info", "stats", "xstats", "summary"].map(|word| format!("Word({word:?})")));
+        assert!(words("show port info all").contains(&"Return".to_owned()));
+        assert!(words("nothing").is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The long forms of ipvsadm's commands, said in its own options, so that both mean the same.
+
+use super::commands::Verb;
+use super::grammar::Matched;
+use super::{Console, Outcome};
+use crate::command::{Command, Error, Reply, ServerSpec, ServiceName, ServiceSpec, ServiceView};
+use crate::ipvsadm::parse::{Invocation, Source, parse};
+use crate::ipvsadm::run::Session;
+use std::io::BufRead;
+
+impl Console<'_> {
+    /// One call of ipvsadm.
+    pub(super) fn ipvsadm(&mut self, arguments: &[&str]) -> Outcome {
+        self.ipvsadm_with(arguments, &mut std::io::empty())
+    }
+
+    /// One call of ipvsadm with an input.
+    pub(super) fn ipvsadm_with(&mut self, arguments: &[&str], input: &mut dyn BufRead) -> Outcome {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut session = Session {
+            program: "ipvsadm",
+            executor: self.executor,
+            names: self.names,
+            input,
+            output: self.output,
+            errors: self.errors,
+        };
+        let end = session.run(&arguments);
+        let _ = self.output.flush();
+        match (end.lost, end.status) {
+            (true, _) => Outcome::Unreachable,
+            (false, 0) => Outcome::Done,
+            (false, 2) => Outcome::Usage,
+            (false, _) => Outcome::Refused,
+        }
+    }
+
+    /// A long form: ipvsadm's command for it is done.
+    pub(super) fn long_form(&mut self, verb: Verb, matched: &Matched) -> Outcome {
+        let mut arguments = arguments(verb, matched);
+        if verb == Verb::EditServer && matched.one_of(&["mode", "tun-type"]).is_none() {
+            // Else ipvsadm takes DR, and so the service's port, for what was meant.
+            arguments.push("-m".to_owned());
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        if !matches!(verb, Verb::EditService | Verb::EditServer) {
+            return self.ipvsadm(&arguments);
+        }
+        // ipvsadm's edits start from its defaults; here what is not named stays.
+        let words: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let edited = match parse("ipvsadm", &words, Source::Shell, self.names) {
+            Ok(Invocation::Change(Command::EditService(said))) => {
+                self.service(said.service).map(|view| Command::EditService(over_service(view.spec, said, matched)))
+            }
+            Ok(Invocation::Change(Command::EditServer { service, server: said })) => self
+                .server(service, &said)
+                .map(|old| Command::EditServer { service, server: over_server(old, said, matched) }),
+            Ok(_) => return self.usage("Bad arguments"),
+            Err(failure) => return self.usage(&failure.message),
+        };
+        match edited.and_then(|command| self.executor.execute(command)) {
+            Ok(_) => Outcome::Done,
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn service(&mut self, service: ServiceName) -> Result<ServiceView, Error> {
+        match self.executor.execute(Command::Services { service: Some(service) })? {
+            Reply::Services(services) => services.into_iter().next().ok_or(Error::NoSuchService),
+            _ => Err(Error::NoSuchService),
+        }
+    }
+
+    fn server(&mut self, service: ServiceName, said: &ServerSpec) -> Result<ServerSpec, Error> {
+        let servers = self.service(service)?.servers;
+        // With DR and TUN the port is the service's, whatever was said.
+        let port = |old: &ServerSpec| old.port == said.port || service.port() == Some(old.port);
+        let mut found = servers.iter().map(|view| view.spec).filter(|old| old.address == said.address);
+        found.find(port).ok_or(Error::NoSuchDestination)
+    }
+}
+
+fn over_service(old: ServiceSpec, said: ServiceSpec, matched: &Matched) -> ServiceSpec {
+    ServiceSpec {
+        service: old.service,
+        scheduler: if matched.has("scheduler") { said.scheduler } else { old.scheduler },
+        flags: if matched.has("flags") { said.flags } else { old.flags },
+        persistence: if matched.has("persistent") { said.persistence } else { old.persistence },
+        netmask: if matched.has("netmask") { said.netmask } else { old.netmask },
+        engine: if matched.has("pe") { said.engine } else { old.engine },
+        one_packet: old.one_packet || matched.has("ops"),
+    }
+}
+
+fn over_server(old: ServerSpec, said: ServerSpec, matched: &Matched) -> ServerSpec {
+    ServerSpec {
+        address: old.address,
+        port: old.port,
+        method: if matched.has("mode") || matched.has("tun-type") { said.method } else { old.method },
+        weight: if matched.has("weight") { said.weight } else { old.weight },
+        upper: if matched.has("upper") { said.upper } else { old.upper },
+        lower: if matched.has("lower") { said.lower } else { old.lower },
+    }
+}
+
+/// What ipvsadm would be called with.
+fn arguments(verb: Verb, matched: &Matched) -> Vec<String> {
+    let mut line = vec![
+        match verb {
+            Verb::AddService => "-A",
+            Verb::EditService => "-E",
+            Verb::DeleteService => "-D",
+            Verb::Flush => "-C",
+            Verb::Zero => "-Z",
+            Verb::AddServer => "-a",
+            Verb::EditServer => "-e",
+            Verb::DeleteServer => "-d",
+            Verb::SetTimeouts => "--set",
+            Verb::StartDaemon => "--start-daemon",
+            Verb::StopDaemon => "--stop-daemon",
+            _ => "-L",
+        }
+        .to_owned(),
+    ];
+    let mut say = |option: &str, argument: Option<&str>| {
+        line.push(option.to_owned());
+        line.extend(argument.map(str::to_owned));
+    };
+    if verb == Verb::SetTimeouts {
+        ["TCP", "TCPFIN", "UDP"].into_iter().for_each(|name| say(matched.argument(name).unwrap_or("0"), None));
+        return line;
+    }
+    if let Some(role) = matched.one_of(&["master", "backup"]) {
+        say(role, None);
+        let options = [
+            ("--mcast-interface", "INTERFACE"),
+            ("--syncid", "ID"),
+            ("--mcast-group", "GROUP"),
+            ("--mcast-port", "PORT"),
+            ("--mcast-ttl", "TTL"),
+            ("--sync-maxlen", "MAXLEN"),
+        ];
+        options
+            .into_iter()
+            .filter(|(_, name)| matched.argument(name).is_some())
+            .for_each(|(option, name)| say(option, matched.argument(name)));
+        return line;
+    }
+    for (word, option) in [("tcp", "-t"), ("udp", "-u"), ("sctp", "--sctp-service")] {
+        if matched.has(word) {
+            say(option, matched.argument("VIP:PORT"));
+        }
+    }
+    if matched.has("fwmark") {
+        say("-f", matched.argument("MARK"));
+        if matched.has("ipv6") {
+            say("-6", None);
+        }
+    }
+    if let Some(server) = matched.argument("RIP:PORT") {
+        say("-r", Some(server));
+    }
+    if let Some(mode) = matched.one_of(&["nat", "tun", "dr"]) {
+        say(
+            match mode {
+                "nat" => "-m",
+                "tun" => "-i",
+                _ => "-g",
+            },
+            None,
+        );
+    } else if matched.has("tun-type") {
+        say("-i", None);
+    }
+    if matched.has("persistent") {
+        say("-p", matched.argument("SECONDS"));
+    }
+    if let Some(kind) = matched.one_of(&["ipip", "gue", "gre"]) {
+        say("--tun-type", Some(kind));
+    }
+    for (word, option) in
+        [("ops", "-o"), ("tun-nocsum", "--tun-nocsum"), ("tun-csum", "--tun-csum"), ("tun-remcsum", "--tun-remcsum")]
+    {
+        if matched.has(word) {
+            say(option, None);
+        }
+    }
+    let options = [
+        ("SCHEDULER", "-s"),
+        ("MASK", "-M"),
+        ("ENGINE", "--pe"),
+        ("FLAGS", "-b"),
+        ("WEIGHT", "-w"),
+        ("UPPER", "-x"),
+        ("LOWER", "-y"),
+        ("PORT", "--tun-port"),
+    ];
+    for (name, option) in options {
+        if let Some(value) = matched.argument(name) {
+            say(option, Some(value));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_forms_are_ipvsadms_commands() {
+        let rows = [
+            ("service add tcp 10.0.0.1:80", "-A -t 10.0.0.1:80"),
+            ("service add tcp 10.0.0.1:80 ops scheduler rr persistent", "-A -t 10.0.0.1:80 -p -o -s rr"),
+            ("service add fwmark 7 ipv6 persistent 60 netmask 64", "-A -f 7 -6 -p 60 -M 64"),
+            ("service edit sctp 10.0.0.1:80 flags sh-port pe sip", "-E --sctp-service 10.0.0.1:80 --pe sip -b sh-port"),
+            ("service del udp [2001:db8::1]:53", "-D -u [2001:db8::1]:53"),
+            ("service flush", "-C"),
+            ("service zero all", "-Z"),
+            ("service zero tcp 10.0.0.1:80", "-Z -t 10.0.0.1:80"),
+            (
+                "server add tcp 10.0.0.1:80 10.0.0.2:8080 mode nat weight 3",
+                "-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -m -w 3",
+            ),
+            (
+                "server add udp 10.0.0.1:53 10.0.0.2 mode tun tun-type gue tun-port 6080 tun-csum upper 9 lower 5",
+                "-a -u 10.0.0.1:53 -r 10.0.0.2 -i --tun-type gue --tun-csum -x 9 -y 5 --tun-port 6080",
+            ),
+            ("server del fwmark 7 10.0.0.2", "-d -f 7 -r 10.0.0.2"),
+            ("set timeout 0 0 60", "--set 0 0 60"),
+            (
+                "sync start master interface eth0 id 3 port 8848 ttl 2",
+                "--start-daemon master --mcast-interface eth0 --syncid 3 --mcast-port 8848 --mcast-ttl 2",
+            ),
+            ("sync stop backup", "--stop-daemon backup"),
+        ];
+        for (line, expected) in rows {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (verb, matched) = super::super::commands::parse(&words).unwrap_or_else(|why| panic!("{line}: {why}"));
+            assert_eq!(arguments(verb, &matched).join(" "), expected, "{line}");
+        }
+    }
+}

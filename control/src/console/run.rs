@@ -1,0 +1,349 @@
+//! What each command does: one arm.
+
+use super::commands::{self, Verb};
+use super::grammar::Matched;
+use super::{Console, Outcome, Place, show};
+use crate::command::{Command, ConnectionView, Error, MarkSpec, Reply, WorkerView};
+use crate::ipvsadm::format;
+use crate::ipvsadm::parse::{Columns, Form};
+use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::net::IpAddr;
+
+/// A file that loads itself would never end.
+const DEPTH: usize = 8;
+
+impl Console<'_> {
+    pub(super) fn run(&mut self, verb: Verb, said: &Matched) -> Outcome {
+        let json = said.has("json");
+        let result = match verb {
+            Verb::Help => {
+                self.print(&commands::help(said.argument("SECTION")));
+                Ok(())
+            }
+            Verb::Quit => return Outcome::Goodbye,
+            Verb::Start => self.executor.execute(Command::StartForwarding).map(|_| ()),
+            Verb::Stop => self.stop(),
+            Verb::Load => return self.load(said.argument("FILE").unwrap_or_default(), said.has("load_echo")),
+            Verb::ShowVersion => self.show(Command::Version, json, |reply| match reply {
+                Reply::Version(version) => format!("RVS {version}\n"),
+                _ => String::new(),
+            }),
+            Verb::ShowService => return self.list(said),
+            Verb::ShowConnections => self.connections(said),
+            Verb::ShowTimeouts => return self.ipvsadm(&with_json(&["-L", "--timeout"], json)),
+            Verb::ShowDaemons => return self.ipvsadm(&with_json(&["-L", "--daemon"], json)),
+            Verb::ShowSettings => self.show(Command::Settings, json, |reply| show::settings(&reply)),
+            Verb::ShowStatistics => self.show(Command::Statistics, json, |reply| show::statistics(&reply)),
+            Verb::ShowWorker => match said.number("WORKER") {
+                None => self.show_workers(json, show::workers),
+                Some(number) => self.show_worker(number, json),
+            },
+            Verb::ShowDrop if json => {
+                self.show_workers(false, |workers| show::drops_json(workers, said.argument("REASON")))
+            }
+            Verb::ShowDrop => self.show_workers(false, |workers| show::drops(workers, said.argument("REASON"))),
+            Verb::ShowException => self.show_workers(json, show::classes),
+            Verb::ShowPort => self.show_port(said),
+            Verb::ShowForwarding => self.show(Command::Forwarding, json, |reply| match reply {
+                Reply::Forwarding(view) => show::forwarding(&view),
+                _ => String::new(),
+            }),
+            Verb::ClearForwarding => self.executor.execute(Command::ClearForwarding).map(|_| ()),
+            Verb::AddService
+            | Verb::EditService
+            | Verb::DeleteService
+            | Verb::Flush
+            | Verb::Zero
+            | Verb::AddServer
+            | Verb::EditServer
+            | Verb::DeleteServer
+            | Verb::SetTimeouts
+            | Verb::StartDaemon
+            | Verb::StopDaemon => return self.long_form(verb, said),
+            Verb::SetSetting => {
+                let value = [said.argument("VALUE"), said.argument("VALUE2")].into_iter().flatten().collect::<Vec<_>>();
+                let name = said.argument("NAME").unwrap_or_default().to_owned();
+                self.executor.execute(Command::Set { name, value: value.join(" ") }).map(|_| ())
+            }
+            Verb::AddMark => self.mark(said, Command::AddMark),
+            Verb::DeleteMark => self.mark(said, Command::DeleteMark),
+            Verb::ShowMarks => self.show(Command::Marks, json, |reply| match reply {
+                Reply::Marks(rules) => rules.iter().map(|rule| format!("{rule}\n")).collect(),
+                _ => String::new(),
+            }),
+            Verb::SetPromiscuous => {
+                let command = Command::SetPromiscuous { port: said.number("PORT"), on: said.has("on") };
+                self.executor.execute(command).map(|_| ())
+            }
+            Verb::Save => return self.save(said),
+            Verb::Restore => return self.restore(said.argument("FILE").unwrap_or_default()),
+        };
+        match result {
+            Ok(()) => Outcome::Done,
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// Asks, and prints the answer as JSON or in words.
+    fn show(&mut self, command: Command, json: bool, words: impl FnOnce(Reply) -> String) -> Result<(), Error> {
+        let reply = self.executor.execute(command)?;
+        let text = if json { self::json(&reply) } else { words(reply) };
+        self.print(&text);
+        Ok(())
+    }
+
+    fn show_workers(&mut self, json: bool, words: impl FnOnce(&[WorkerView]) -> String) -> Result<(), Error> {
+        self.show(Command::Workers, json, |reply| match reply {
+            Reply::Workers(workers) => words(&workers),
+            _ => String::new(),
+        })
+    }
+
+    fn show_worker(&mut self, number: u32, json: bool) -> Result<(), Error> {
+        let Reply::Workers(workers) = self.executor.execute(Command::Workers)? else { return Ok(()) };
+        let Some(worker) = workers.into_iter().find(|worker| worker.worker == number) else {
+            return Err(Error::NoSuchWorker { worker: number });
+        };
+        let text = if json { self::json(&Reply::Workers(vec![worker])) } else { show::worker(&worker) };
+        self.print(&text);
+        Ok(())
+    }
+
+    fn show_port(&mut self, said: &Matched) -> Result<(), Error> {
+        let command = Command::Ports { port: said.number("PORT"), extended: said.has("xstats") };
+        self.show(command, said.has("json"), |reply| {
+            let Reply::Ports(ports) = reply else { return String::new() };
+            match said.one_of(&["info", "stats", "xstats"]) {
+                Some("info") => ports.iter().map(show::port_info).collect(),
+                Some("stats") => ports.iter().map(show::port_stats).collect(),
+                Some("xstats") => ports.iter().map(show::port_xstats).collect(),
+                _ => show::port_summary(&ports),
+            }
+        })
+    }
+
+    fn mark(&mut self, said: &Matched, command: fn(MarkSpec) -> Command) -> Result<(), Error> {
+        let mut text = said.one_of(&["tcp", "udp", "sctp"]).unwrap_or_default().to_owned();
+        for (word, name) in [("from", "SOURCE"), ("to", "TARGET"), ("port", "PORTS"), ("set", "MARK")] {
+            if let Some(value) = said.argument(name) {
+                text += &format!(" {word} {value}");
+            }
+        }
+        let rule: MarkSpec = text.parse()?;
+        self.executor.execute(command(rule)).map(|_| ())
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        self.executor.execute(Command::StopForwarding)?;
+        self.print("Telling cores to stop...\nWaiting for lcores to finish...\n");
+        self.show(Command::Forwarding, false, |reply| match reply {
+            Reply::Forwarding(view) => show::forwarding(&view),
+            _ => String::new(),
+        })?;
+        self.print("\nDone.\n");
+        Ok(())
+    }
+
+    /// `ipvsadm -L` in other words.
+    fn list(&mut self, said: &Matched) -> Outcome {
+        let mut arguments = vec!["-L"];
+        for (word, option) in [("tcp", "-t"), ("udp", "-u"), ("sctp", "--sctp-service")] {
+            if let (true, Some(address)) = (said.has(word), said.argument("VIP:PORT")) {
+                arguments.extend([option, address]);
+            }
+        }
+        if let Some(mark) = said.argument("MARK") {
+            arguments.extend(["-f", mark]);
+        }
+        let options = [
+            ("ipv6", "-6"),
+            ("stats", "--stats"),
+            ("rate", "--rate"),
+            ("thresholds", "--thresholds"),
+            ("persistent", "--persistent-conn"),
+            ("tunnel", "--tun-info"),
+            ("exact", "--exact"),
+            ("numeric", "-n"),
+            ("json", "--json"),
+        ];
+        arguments.extend(options.into_iter().filter(|(word, _)| said.has(word)).map(|(_, option)| option));
+        self.ipvsadm(&arguments)
+    }
+
+    /// Page by page, so that a million connections need no more memory than a thousand.
+    fn connections(&mut self, said: &Matched) -> Result<(), Error> {
+        let filter = Filter::new(said)?;
+        let (json, counting) = (said.has("json"), said.has("count"));
+        let form = Form { numeric: said.has("numeric"), columns: Columns::default(), ..Form::default() };
+        let limit = said.number("N").unwrap_or(u64::MAX);
+        let (mut cursor, mut count) = (Some(0), 0);
+        if !counting {
+            self.print(if json { "{\"connections\":[" } else { format::connection_titles(&form) });
+        }
+        while let (Some(from), true) = (cursor, count < limit) {
+            let Reply::Connections(page) = self.executor.execute(Command::Connections { cursor: from })? else { break };
+            let mut text = String::new();
+            for view in page.connections.iter().filter(|view| filter.passes(view)) {
+                if count >= limit {
+                    break;
+                }
+                match (counting, json) {
+                    (true, _) => {}
+                    (false, true) => {
+                        text += if count > 0 { "," } else { "" };
+                        text += self::json(view).trim_end();
+                    }
+                    (false, false) => text += &format::connection(view, &form, self.names),
+                }
+                count += 1;
+            }
+            self.print(&text);
+            cursor = page.next;
+        }
+        match (counting, json) {
+            (true, true) => self.print(&format!("{}\n", json!({ "count": count }))),
+            (true, false) => self.print(&format!("{count}\n")),
+            (false, true) => self.print("]}\n"),
+            (false, false) => {}
+        }
+        Ok(())
+    }
+
+    /// Runs a file's lines; one that fails does not stop it.
+    fn load(&mut self, file: &str, echo: bool) -> Outcome {
+        if let Err(outcome) = self.own_files("load") {
+            return outcome;
+        }
+        let reader = match std::fs::File::open(file) {
+            Ok(reader) if self.loading < DEPTH => BufReader::new(reader),
+            Ok(_) => return self.refuse(&Error::File { why: format!("{file}: files load each other without end") }),
+            Err(error) => return self.refuse(&Error::File { why: format!("{file}: {error}") }),
+        };
+        self.loading += 1;
+        let outcome = self.lines(reader, echo, false);
+        self.loading -= 1;
+        if matches!(outcome, Outcome::Done | Outcome::Refused | Outcome::Usage) {
+            self.print(&format!("Finished reading all CLI commands from {file}\n"));
+        }
+        outcome
+    }
+
+    /// Runs lines until they end, or the session does; with `stop_at_error`, until one fails. Answers how the last line
+    /// went that was not just done.
+    pub fn lines(&mut self, lines: impl BufRead, echo: bool, stop_at_error: bool) -> Outcome {
+        let mut worst = Outcome::Done;
+        for line in lines.lines() {
+            let line = match line {
+                Ok(line) => line,
+                Err(error) => return self.refuse(&Error::File { why: format!("cannot read on: {error}") }),
+            };
+            if echo {
+                self.print(&format!("{line}\n"));
+            }
+            match self.line(&line) {
+                Outcome::Done => {}
+                outcome @ (Outcome::Goodbye | Outcome::Unreachable) => return outcome,
+                outcome if stop_at_error => return outcome,
+                outcome => worst = outcome,
+            }
+        }
+        worst
+    }
+
+    fn save(&mut self, said: &Matched) -> Outcome {
+        let mut arguments = vec!["-S", "-n"];
+        if said.has("full") {
+            arguments.push("--full");
+        }
+        let Some(file) = said.argument("FILE") else { return self.ipvsadm(&arguments) };
+        if let Err(outcome) = self.own_files("save FILE") {
+            return outcome;
+        }
+        let mut rules = Vec::new();
+        let outcome = Console::new(self.executor, self.names, self.place, &mut rules, self.errors).ipvsadm(&arguments);
+        match outcome {
+            Outcome::Done => match std::fs::write(file, &rules) {
+                Ok(()) => Outcome::Done,
+                Err(error) => self.refuse(&Error::File { why: format!("{file}: {error}") }),
+            },
+            outcome => outcome,
+        }
+    }
+
+    fn restore(&mut self, file: &str) -> Outcome {
+        if let Err(outcome) = self.own_files("restore") {
+            return outcome;
+        }
+        let mut input = match std::fs::File::open(file) {
+            Ok(input) => BufReader::new(input),
+            Err(error) => return self.refuse(&Error::File { why: format!("{file}: {error}") }),
+        };
+        self.ipvsadm_with(&["-R", "--atomic"], &mut input)
+    }
+
+    /// Files named at the other end of a socket are the client's, and the daemon must not open its own by that name.
+    fn own_files(&mut self, what: &str) -> Result<(), Outcome> {
+        match self.place {
+            Place::Client => Ok(()),
+            Place::Socket => {
+                let why =
+                    format!("{what}: files are read and written by rvsadm, not by the director; use rvsadm console");
+                Err(self.refuse(&Error::File { why }))
+            }
+        }
+    }
+}
+
+fn with_json<'a>(arguments: &[&'a str], json: bool) -> Vec<&'a str> {
+    arguments.iter().copied().chain(json.then_some("--json")).collect()
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // Plain data with string keys always has a JSON form.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
+}
+
+/// Which connections to show.
+struct Filter<'a> {
+    protocol: Option<&'static str>,
+    target: Option<(IpAddr, Option<u16>)>,
+    client: Option<IpAddr>,
+    server: Option<IpAddr>,
+    state: Option<&'a str>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(said: &'a Matched) -> Result<Self, Error> {
+        let bad = |text: &str| Error::BadRequest { why: format!("'{text}' is no address") };
+        let address = |name: &str| {
+            let text = said.argument(name);
+            text.map(|text| text.parse().map_err(|_| bad(text))).transpose()
+        };
+        let target = said.argument("VIP:PORT").map(|text| {
+            let endpoint = crate::ipvsadm::address::endpoint(text, None, &crate::ipvsadm::names::Table::default());
+            endpoint.ok_or_else(|| bad(text))
+        });
+        Ok(Self {
+            protocol: said.one_of(&["tcp", "udp", "sctp"]).map(|word| match word {
+                "tcp" => "TCP",
+                "udp" => "UDP",
+                _ => "SCTP",
+            }),
+            target: target.transpose()?,
+            client: address("ADDRESS")?,
+            server: address("RIP")?,
+            state: said.argument("STATE"),
+        })
+    }
+
+    fn passes(&self, view: &ConnectionView) -> bool {
+        self.protocol.is_none_or(|protocol| protocol == view.protocol)
+            && self.target.is_none_or(|(address, port)| {
+                address == view.target && port.is_none_or(|port| port == 0 || port == view.target_port)
+            })
+            && self.client.is_none_or(|client| client == view.client)
+            && self.server.is_none_or(|server| server == view.server)
+            && self.state.is_none_or(|state| state.eq_ignore_ascii_case(&view.state))
+    }
+}

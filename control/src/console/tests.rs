@@ -1,0 +1,252 @@
+//! Sessions with a director whose workers only say that they took what was published.
+
+use super::*;
+use crate::command::{Command, ConnectionPage, ConnectionView, PortStats, PortView, Reply};
+use crate::director::{Director, Workers};
+use crate::ipvsadm::names::Table;
+use crate::publish::Builder;
+use forwarder::clock::Tick;
+use forwarder::pipeline::DropReason;
+use forwarder::publication::Publisher;
+use forwarder::stats::WorkerStats;
+use std::sync::Arc;
+
+struct Still {
+    stats: Arc<WorkerStats>,
+    promiscuous: Vec<(u16, bool)>,
+}
+
+impl Workers for Still {
+    fn now(&self) -> Tick {
+        Tick(0)
+    }
+    fn wait(&mut self, _: u32) -> bool {
+        self.stats.snapshot.add(1);
+        true
+    }
+    fn connections(&mut self, cursor: u64) -> ConnectionPage {
+        let view = |n: u64| ConnectionView {
+            protocol: "TCP".into(),
+            expires: 61,
+            state: if n.is_multiple_of(2) { "ESTABLISHED" } else { "SYN_RECV" }.into(),
+            client: format!("10.9.0.{n}").parse().unwrap(),
+            client_port: 1000,
+            target: "10.0.0.1".parse().unwrap(),
+            target_port: 80,
+            server: "10.0.0.2".parse().unwrap(),
+            server_port: 80,
+            engine: None,
+        };
+        ConnectionPage {
+            connections: (cursor..cursor + 3).map(view).collect(),
+            next: (cursor < 3).then_some(cursor + 3),
+        }
+    }
+    fn interface_mtu(&self, _: &str) -> Option<u32> {
+        Some(1500)
+    }
+    fn ports(&mut self, only: Option<u16>, _: bool) -> Vec<PortView> {
+        let stats = PortStats { rx_packets: self.stats.received.get(), ..PortStats::default() };
+        let port = |port| PortView { port, stats, device: format!("net_null{port}"), ..PortView::default() };
+        [0, 1].into_iter().filter(|number| only.is_none_or(|only| only == *number)).map(port).collect()
+    }
+    fn set_forwarding(&mut self, _: bool) {}
+    fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String> {
+        self.promiscuous.push((port, on));
+        if port == 1 { Err("its driver cannot".into()) } else { Ok(()) }
+    }
+}
+
+struct Session(Director<Still>);
+
+impl Session {
+    fn new() -> Self {
+        let stats = Arc::new(WorkerStats::new(64));
+        let builder = Builder::default();
+        let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
+        let workers = Still { stats: stats.clone(), promiscuous: Vec::new() };
+        Self(Director::new(builder, publisher, vec![stats], workers))
+    }
+
+    fn stats(&mut self) -> Arc<WorkerStats> {
+        self.0.workers().stats.clone()
+    }
+
+    fn say_at(&mut self, place: Place, line: &str) -> (String, Outcome) {
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let names = Table::default();
+        let outcome = Console::new(&mut self.0, &names, place, &mut output, &mut errors).line(line);
+        output.extend(errors);
+        (String::from_utf8(output).unwrap(), outcome)
+    }
+
+    fn say(&mut self, line: &str) -> (String, Outcome) {
+        self.say_at(Place::Socket, line)
+    }
+
+    fn text(&mut self, line: &str) -> String {
+        self.say(line).0
+    }
+}
+
+impl Executor for Director<Still> {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        Director::execute(self, command)
+    }
+}
+
+#[test]
+fn ipvsadm_is_spoken_at_the_prompt() {
+    let mut session = Session::new();
+    let list = "Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n";
+    let rows = [
+        ("", String::new(), Outcome::Done),
+        ("# a comment", String::new(), Outcome::Done),
+        ("ipvsadm -A -t 10.0.0.1:80 -s rr", String::new(), Outcome::Done),
+        ("-A -t 10.0.0.1:80", "Service already exists\n".into(), Outcome::Refused),
+        ("  rvsadm   -Ln -t 10.0.0.1:80 ", format!("{list}TCP  10.0.0.1:80 rr\n"), Outcome::Done),
+        (
+            "-A",
+            "You need to supply the 'service-address' option for the 'add-service' command\n".into(),
+            Outcome::Usage,
+        ),
+    ];
+    for (line, text, outcome) in rows {
+        assert_eq!(session.say(line), (text, outcome), "{line}");
+    }
+}
+
+#[test]
+fn lines_of_our_own() {
+    let mut session = Session::new();
+    let valid = "Invalid port 7\nThe valid ports array is [ 0 1 ]\n";
+    let rows = [
+        ("set vs expire_nodest_conn 1", "", Outcome::Done),
+        ("set vs sync_threshold 3 50", "", Outcome::Done),
+        ("mark add tcp to 192.0.2.0/24 port 80 set 1", "", Outcome::Done),
+        ("mark add set 2", "", Outcome::Done),
+        ("mark add set 2", "Marking rule already exists\n", Outcome::Refused),
+        ("mark add set 0", "bad marking rule: a mark is 1 to 4294967295\n", Outcome::Refused),
+        ("show mark", "tcp to 192.0.2.0/24 port 80 set 1\nset 2\n", Outcome::Done),
+        ("mark del set 2", "", Outcome::Done),
+        ("mark del set 2", "No such marking rule\n", Outcome::Refused),
+        ("mark", "Bad arguments\n", Outcome::Usage),
+        ("set vs nosuch 1", "there is no setting 'nosuch'\n", Outcome::Refused),
+        ("set vs secure_tcp 9", "'9' is no value for secure_tcp (0 to 3)\n", Outcome::Refused),
+        ("set vs", "Bad arguments\n", Outcome::Usage),
+        ("frobnicate", "Command not found\n", Outcome::Usage),
+        ("st", "Ambiguous command\n", Outcome::Usage),
+        ("show port info 7", valid, Outcome::Refused),
+        ("show worker 3", "Invalid worker 3\n", Outcome::Refused),
+        ("show drop nosuch", "Bad arguments\n", Outcome::Usage),
+        ("start", "Packet forwarding already started\n", Outcome::Refused),
+        ("clear fwd stats all", "", Outcome::Done),
+        ("set promisc 0 on", "", Outcome::Done),
+        ("set promisc all off", "port 1: its driver cannot\n", Outcome::Refused),
+        ("set promisc 0", "Bad arguments\n", Outcome::Usage),
+        ("quit", "", Outcome::Goodbye),
+    ];
+    for (line, text, outcome) in rows {
+        assert_eq!(session.say(line), (text.to_owned(), outcome), "{line}");
+    }
+    assert_eq!(session.0.workers().promiscuous, [(0, true), (0, false), (1, false)]);
+    assert!(session.text("show vs").contains("expire_nodest_conn = 1\n"));
+    assert!(session.text("show vs --json").starts_with("{\"settings\":["));
+}
+
+#[test]
+fn forwarding_stops_with_its_statistics_and_counts_anew() {
+    let mut session = Session::new();
+    let stats = session.stats();
+    stats.received.add(10);
+    stats.drops[DropReason::NoRoute as usize].add(4);
+    let (text, outcome) = session.say("stop");
+    assert_eq!(outcome, Outcome::Done);
+    assert!(text.starts_with("Telling cores to stop...\nWaiting for lcores to finish...\n\n  ------"), "{text}");
+    assert!(text.contains("Forward statistics for port 0 ") && text.contains("    dropped as no_route: 4\n"), "{text}");
+    assert!(text.contains("  RX-packets: 20             RX-dropped: 0             RX-total: 20\n"), "{text}");
+    assert!(text.ends_with("\nDone.\n"), "{text}");
+    assert_eq!(session.say("stop"), ("Packet forwarding not started\n".into(), Outcome::Refused));
+    assert_eq!(session.say("start"), (String::new(), Outcome::Done));
+    stats.received.add(1);
+    let json: serde_json::Value = serde_json::from_str(&session.text("show fwd stats all json")).unwrap();
+    let view = &json["forwarding"];
+    assert_eq!((&view["running"], &view["workers"][0]["received"]), (&true.into(), &1.into()));
+    assert_eq!(view["workers"][0]["drops"]["no_route"], 0);
+    assert_eq!(session.text("show drop"), "reason    frames\nno_route       4\n", "other counters go on");
+}
+
+#[test]
+fn long_forms_do_what_ipvsadm_does_and_edits_keep_what_is_not_named() {
+    let mut session = Session::new();
+    for line in [
+        "service add tcp 10.0.0.1:80 scheduler rr persistent 300",
+        "server add tcp 10.0.0.1:80 10.0.0.2:8080 mode nat weight 3 upper 10",
+        "server edit tcp 10.0.0.1:80 10.0.0.2:8080 weight 0",
+        "service edit tcp 10.0.0.1:80 scheduler wrr",
+        "service add fwmark 7",
+        "server add fwmark 7 10.0.0.3 mode tun",
+        "server edit fwmark 7 10.0.0.3 upper 5",
+    ] {
+        assert_eq!(session.say(line), (String::new(), Outcome::Done), "{line}");
+    }
+    assert_eq!(
+        session.text("save full"),
+        "-A -t 10.0.0.1:80 -s wrr -p 300\n-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -m -w 0 -x 10\n\
+         -A -f 7 -s wlc\n-a -f 7 -r 10.0.0.3:0 -i -w 1 -x 5 --tun-type ipip\n--set 900 120 300\n"
+    );
+    let rows = [
+        ("server edit tcp 10.0.0.1:80 10.0.0.9 weight 1", "No such destination\n"),
+        ("service edit tcp 10.0.0.9:80 scheduler rr", "No such service\n"),
+        ("service add tcp 10.0.0.1:80", "Service already exists\n"),
+        ("service del fwmark 7", ""),
+        ("service zero all", ""),
+        ("service flush", ""),
+    ];
+    for (line, text) in rows {
+        assert_eq!(session.text(line), text, "{line}");
+    }
+}
+
+#[test]
+fn connections_are_filtered_limited_and_counted() {
+    let mut session = Session::new();
+    let lines = |session: &mut Session, line: &str| session.text(line).lines().count() - 2;
+    assert_eq!(lines(&mut session, "show conn"), 6);
+    assert_eq!(lines(&mut session, "show conn state established"), 3);
+    assert_eq!(lines(&mut session, "show conn tcp 10.0.0.1:80 limit 4"), 4);
+    assert_eq!(lines(&mut session, "show conn client 10.9.0.5"), 1);
+    assert_eq!(session.text("show conn udp 10.0.0.1:80 count"), "0\n");
+    assert_eq!(session.text("show conn server 10.0.0.2 count json"), "{\"count\":6}\n");
+    assert_eq!(session.say("show conn client nobody").1, Outcome::Refused);
+    let json: serde_json::Value = serde_json::from_str(&session.text("show conn limit 2 json")).unwrap();
+    assert_eq!(json["connections"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn files_are_read_where_the_client_is() {
+    let mut session = Session::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("a"), "service add tcp 10.0.0.1:80\nfrobnicate\nset timeout 0 0 60\n").unwrap();
+    std::fs::write(path("loop"), format!("load {}\n", path("loop"))).unwrap();
+    for line in ["load", "load_echo", "restore", "save"].map(|verb| format!("{verb} {}", path("a"))) {
+        let (text, outcome) = session.say(&line);
+        assert!(text.contains("rvsadm console") && outcome == Outcome::Refused, "{line}: {text}");
+    }
+    let (text, outcome) = session.say_at(Place::Client, &format!("load_echo {}", path("a")));
+    assert_eq!(outcome, Outcome::Usage, "a line that failed is not forgotten, but those after it are done");
+    assert!(text.contains("frobnicate\n") && text.contains("Command not found\n"), "{text}");
+    assert!(text.contains(&format!("Finished reading all CLI commands from {}\n", path("a"))), "{text}");
+    assert_eq!(session.text("show timeout"), "Timeout (tcp tcpfin udp): 900 120 60\n");
+    assert_eq!(session.say_at(Place::Client, &format!("load {}", path("loop"))).1, Outcome::Refused);
+    assert_eq!(session.say_at(Place::Client, &format!("load {}", path("none"))).1, Outcome::Refused);
+    assert_eq!(session.say_at(Place::Client, &format!("save {}", path("rules"))).1, Outcome::Done);
+    session.text("service flush");
+    assert_eq!(session.say_at(Place::Client, &format!("restore {}", path("rules"))), (String::new(), Outcome::Done));
+    assert_eq!(session.text("save"), std::fs::read_to_string(path("rules")).unwrap());
+    std::fs::write(path("bad"), "-A -t 10.0.0.7:80\n-A -t 10.0.0.7:80\n").unwrap();
+    let (text, outcome) = session.say_at(Place::Client, &format!("restore {}", path("bad")));
+    assert!(text.contains("line 2") && outcome == Outcome::Refused, "{text}");
+    assert_eq!(session.text("save"), std::fs::read_to_string(path("rules")).unwrap(), "all or nothing");
+}
