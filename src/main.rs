@@ -186,8 +186,12 @@ fn mirror_and_director(
     })?;
     let builder = Builder::new(first.routes, first.ports).with_day(clock.day());
     let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
-    let shared =
-        Arc::new(Shared { stop: AtomicBool::new(false), questions: ArrayQueue::new(4), snapshot: publisher.reader() });
+    let shared = Arc::new(Shared {
+        stop: AtomicBool::new(false),
+        rest: AtomicBool::new(false),
+        questions: ArrayQueue::new(4),
+        snapshot: publisher.reader(),
+    });
     let lcores = Lcores { clock, shared: vec![shared], ports: ports.clone() };
     let director = Arc::new(Mutex::new(Director::new(builder, publisher, vec![stats.clone()], lcores)));
     *guard = Some(director.clone());

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::lcore::{Question, Shared};
 use crate::ports::DirectorPort;
-use control::command::{ConnectionPage, ExtendedStat, PortStats, PortView};
+use control::command::{ConnectionPage, ExtendedStat, PortRates, PortStats, PortView};
 use control::director::{self, Workers};
 use forwarder::clock::Tick;
 use forwarder::pipeline::Listing;
@@ -120,6 +120,7 @@ fn view(number: u16, DirectorPort { port, info, kernel }: &DirectorPort, extende
             tx_bytes: stats.tx_bytes,
             tx_errors: stats.tx_errors,
         },
+        rates: PortRates::default(),
         extended: extended.into_iter().map(|(name, value)| ExtendedStat { name, value }).collect(),
     }
 }

@@ -7,6 +7,7 @@ mod commands;
 pub mod complete;
 mod grammar;
 mod ipvs;
+pub mod live;
 mod run;
 mod show;
 mod table;
@@ -109,6 +110,11 @@ impl Console<'_> {
             Ok((verb, matched)) => self.run(verb, &matched),
             Err(why) => self.usage(why),
         }
+    }
+
+    /// Writes out what was answered.
+    pub fn flush(&mut self) {
+        let _ = self.output.flush();
     }
 
     fn print(&mut self, text: &str) {

@@ -231,10 +231,14 @@ impl Client<'_> {
         self.stream.set_nonblocking(false)?;
         self.stream.set_read_timeout(Some(PATIENCE))?;
         self.stream.set_write_timeout(Some(PATIENCE))?;
+        let mut prompted = false;
         while let Some(line) = self.line()? {
             if line.trim_start().starts_with('{') {
                 let result = request(&line).and_then(|command| self.executor().execute(command));
-                self.stream.write_all(Answer::from(result).line().as_bytes())?;
+                let answer = Answer::from(result).line();
+                // An answer is a line of its own, also after a prompt.
+                let answer = if std::mem::take(&mut prompted) { format!("\n{answer}") } else { answer };
+                self.stream.write_all(answer.as_bytes())?;
                 continue;
             }
             let mut output = BufWriter::new(Patient { stream: &self.stream, lost: false });
@@ -246,6 +250,7 @@ impl Client<'_> {
             }
             output.write_all(&errors)?;
             output.write_all(PROMPT.as_bytes())?;
+            prompted = true;
             output.flush()?;
         }
         Ok(())

@@ -165,11 +165,16 @@ fn lines_and_requests_on_the_socket() {
     let stream = UnixStream::connect(served.socket()).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let mut say = |line: &str| {
-        (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
+        if !line.is_empty() {
+            (&stream).write_all(format!("{line}\n").as_bytes()).unwrap();
+        }
         lines.next().unwrap().unwrap()
     };
+    // Answers to plain lines end with the prompt, those to requests with their line.
     assert_eq!(say("frobnicate"), "Command not found");
-    assert_eq!(say("ipvsadm -A"), "You need to supply the 'service-address' option for the 'add-service' command");
+    assert_eq!(say("ipvsadm -A"), "rvs> You need to supply the 'service-address' option for the 'add-service' command");
+    assert_eq!(say(r#"{"command":"clear"}"#), "rvs> ", "an answer to a request is a line of its own");
+    assert_eq!(say(""), r#"{"reply":"done"}"#);
     assert_eq!(say(r#"{"command":"clear"}"#), r#"{"reply":"done"}"#);
     assert_eq!(
         say(r#"{"command":"delete_service","service":{"mark":{"mark":3}}}"#),

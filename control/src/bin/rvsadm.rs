@@ -1,12 +1,16 @@
 //! `rvsadm`, which is `ipvsadm` when called by that name: parses a command line, asks rvsd, prints.
 
+use clap::Parser;
 use control::client::{Lost, Remote};
-use control::console::{self, Outcome};
+use control::console::live::Live;
+use control::console::{Console, Outcome, Place};
+use control::interactive;
 use control::ipvsadm::run::Session;
 use control::ipvsadm::system::SystemNames;
 use control::socket;
-use std::io::{BufReader, BufWriter, Write, stderr, stdin, stdout};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, IsTerminal as _, Write, stderr, stdin, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The daemon cannot be reached, or was lost. ipvsadm has other numbers for the like: 2 at first, 255 later.
@@ -32,11 +36,15 @@ fn main() -> ExitCode {
         "ipvsadm-restore" => arguments.splice(0..0, ["--restore".to_owned(), "--atomic".to_owned()]).for_each(drop),
         _ => {}
     }
-    let mut remote = Remote::new(&socket::path(socket));
-    // ipvsadm's command is always an option; a word is the console's.
-    if !name.starts_with("ipvsadm") && arguments.first().is_some_and(|word| !word.starts_with('-')) {
-        return console(&arguments, &mut remote);
+    let path = socket::path(socket);
+    let remote = Remote::new(&path);
+    // ipvsadm's command is always an option, and none of these; a word is the console's.
+    if !name.starts_with("ipvsadm")
+        && arguments.first().is_some_and(|word| !word.starts_with('-') || ["-f", "-e"].contains(&word.as_str()))
+    {
+        return console(arguments, remote, &path);
     }
+    let mut remote = remote;
     let mut output = BufWriter::new(stdout().lock());
     let mut session = Session {
         program: &program,
@@ -58,16 +66,60 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// One line of the console.
-fn console(words: &[String], remote: &mut Remote) -> ExitCode {
-    let said = console::answer(words, remote, &SystemNames::new());
-    let (status, printed) = match said.outcome {
-        Outcome::Done | Outcome::Goodbye => (0, stdout().write_all(said.text.as_bytes())),
-        Outcome::Refused => (1, stderr().write_all(said.text.as_bytes())),
-        Outcome::Usage => (2, stderr().write_all(said.text.as_bytes())),
-        Outcome::Unreachable => (UNREACHABLE, stderr().write_all(said.text.as_bytes())),
+/// The console: a session, a file's lines, or one line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rvsadm",
+    override_usage = "rvsadm [--socket PATH] console [-e] [-f FILE]\n       rvsadm [--socket PATH] COMMAND …",
+    after_help = "COMMAND is a line of the console; `rvsadm help` lists them. Options alone are ipvsadm's: `rvsadm -h`."
+)]
+struct Options {
+    /// Do the lines of a file (`-` is standard input)
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Stop at the first line that fails
+    #[arg(short = 'e', long)]
+    stop_at_error: bool,
+    /// `console`, or a line of it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+fn console(mut arguments: Vec<String>, mut remote: Remote, path: &Path) -> ExitCode {
+    // Options may stand behind `console`, but what stands behind another word is that command's.
+    if arguments[0] == "console" {
+        arguments.remove(0);
+    }
+    let options = if arguments.first().is_none_or(|first| first.starts_with('-')) {
+        Options::parse_from(std::iter::once("rvsadm".to_owned()).chain(arguments))
+    } else {
+        Options { file: None, stop_at_error: false, words: arguments }
     };
-    ExitCode::from(if status == 0 && printed.is_err() { 1 } else { status })
+    let (mut output, mut errors) = (BufWriter::new(stdout()), stderr());
+    let names = SystemNames::new();
+    let mut console = Console::new(&mut remote, &names, Place::Client, &mut output, &mut errors);
+    let outcome = match &options {
+        Options { words, .. } if !words.is_empty() => console.answer(words),
+        Options { file: Some(file), stop_at_error, .. } if file.as_os_str() != "-" => match File::open(file) {
+            Ok(opened) => console.lines(BufReader::new(opened), false, *stop_at_error),
+            Err(error) => {
+                eprintln!("{}: {error}", file.display());
+                Outcome::Refused
+            }
+        },
+        Options { file: None, .. } if stdin().is_terminal() => {
+            match interactive::session(&mut console, Live(Remote::new(path))) {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    eprintln!("the terminal does not work: {error}");
+                    Outcome::Refused
+                }
+            }
+        }
+        Options { stop_at_error, .. } => console.lines(stdin().lock(), false, *stop_at_error),
+    };
+    let printed = output.flush();
+    ExitCode::from(if outcome.status() == 0 && printed.is_err() { 1 } else { outcome.status() })
 }
 
 /// Takes `--socket PATH` off the front: ipvsadm's own command comes first, so ours comes before it.

@@ -1,8 +1,6 @@
 //! Answers, as data: a front end formats them.
 
-use super::{
-    DaemonSpec, Error, ForwardingView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView,
-};
+use super::{DaemonSpec, Error, ForwardingView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
