@@ -15,7 +15,7 @@ pub enum Times {
     Exact,
 }
 
-/// A row of `-Lnc`.
+/// A row of `-Lnc`, or of the kernel's ip_vs_conn and ip_vs_conn_sync.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     /// All but the time.
@@ -27,10 +27,17 @@ struct Row {
 impl Row {
     fn parse(line: &str) -> Self {
         let mut words: Vec<&str> = line.split_whitespace().collect();
-        let time = words.get(1).copied().unwrap_or_default();
+        // ipvsadm has three endpoints of one word, the kernel's files have addresses and ports for themselves
+        let of_kernel = words.get(2).is_some_and(|port| port.len() == 4 && !port.contains([':', '.']));
+        let place = match words.get(8) {
+            Some(&("LOCAL" | "SYNC")) if of_kernel => 9,
+            _ if of_kernel => 8,
+            _ => 1,
+        };
+        let time = words.get(place).copied().unwrap_or_default();
         let left = time.rsplit(':').zip([1, 60, 3600]).map(|(n, unit)| n.parse().unwrap_or(0) * unit).sum();
-        if words.len() > 1 {
-            words.remove(1);
+        if words.len() > place {
+            words.remove(place);
         }
         Self { what: words.join(" "), left }
     }

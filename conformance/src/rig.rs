@@ -125,6 +125,13 @@ impl Workers for Twin {
     fn ports(&mut self, _: Option<u16>, _: bool) -> Vec<PortView> {
         Vec::new()
     }
+
+    // No recording stops a director or looks at its ports.
+    fn set_forwarding(&mut self, _: bool) {}
+
+    fn set_promiscuous(&mut self, _: u16, _: bool) -> Result<(), String> {
+        Err("ports in memory have no such mode".to_owned())
+    }
 }
 
 impl Twin {

@@ -5,6 +5,7 @@ use crate::rig::Rig;
 use control::command::mark::{MarkSpec, prefix};
 use control::command::{Command, Reply};
 use control::ipvsadm::names::Table;
+use control::ipvsadm::proc;
 use control::ipvsadm::run::Session;
 use std::fmt;
 use std::sync::LazyLock;
@@ -51,6 +52,7 @@ pub fn run(rig: &mut Rig, line: &str, input: &str) -> Option<Printed> {
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match (program.as_str(), text.as_slice()) {
         ("ipvsadm", _) => Some(ipvsadm(rig, arguments, input)),
+        ("cat", [file]) if file.starts_with("/proc/net/") => dump(rig, file.strip_prefix("/proc/net/")?),
         ("cat", [file]) => setting(rig, file.strip_prefix("/proc/sys/net/ipv4/vs/")?),
         ("sysctl", ["-w", assignment]) => {
             let (name, value) = assignment.split_once('=')?;
@@ -82,6 +84,13 @@ fn ipvsadm(rig: &mut Rig, arguments: &[String], input: &str) -> Printed {
     let status = session.run(arguments).status;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Printed { status, output: text(output), errors: text(errors) }
+}
+
+/// A file of the kernel's `/proc/net`. None if RVS does not know it.
+fn dump(rig: &mut Rig, file: &str) -> Option<Printed> {
+    let mut text = Vec::new();
+    proc::write(file, rig, &mut text).ok()?;
+    Some(Printed { output: String::from_utf8_lossy(&text).into_owned(), ..Printed::default() })
 }
 
 fn setting(rig: &mut Rig, name: &str) -> Option<Printed> {

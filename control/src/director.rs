@@ -94,7 +94,8 @@ impl<W: Workers> Director<W> {
     }
 
     fn worker_views(&self) -> Vec<WorkerView> {
-        self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats)).collect()
+        let slots = self.state.table().destination_slots() as usize;
+        self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats, slots)).collect()
     }
 
     fn ports(&mut self, only: Option<u16>, extended: bool) -> Result<Vec<PortView>, Error> {
@@ -228,16 +229,7 @@ impl<W: Workers> Observed for View<'_, W> {
     }
 
     fn counters(&self, id: DestId) -> Counters {
-        let each = self.stats.iter().map(|stats| {
-            let counters = &stats.destinations[id.0 as usize];
-            Counters {
-                connections: counters.connections.get(),
-                in_packets: counters.in_packets.get(),
-                out_packets: counters.out_packets.get(),
-                in_bytes: counters.in_bytes.get(),
-                out_bytes: counters.out_bytes.get(),
-            }
-        });
+        let each = self.stats.iter().map(|stats| Counters::from(&stats.destinations[id.0 as usize]));
         each.fold(Counters::default(), Counters::plus)
     }
 

@@ -11,14 +11,39 @@ pub mod names;
 pub mod options;
 pub mod parse;
 pub mod popt;
+pub mod proc;
 pub mod run;
 pub mod sort;
 pub mod system;
 
-use crate::command::{Command, Error, Reply};
+use crate::command::{Command, ConnectionPage, Error, Reply};
 
 /// What does commands: the director in rvsd, a connection to it in rvsadm.
 pub trait Executor: Send {
     /// Does one command; an error means that nothing was changed.
     fn execute(&mut self, command: Command) -> Result<Reply, Error>;
+}
+
+/// Asks for connections page by page, so that a million need no more memory than a thousand.
+fn each_page(
+    executor: &mut dyn Executor,
+    mut each: impl FnMut(&ConnectionPage) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut cursor = 0;
+    loop {
+        match executor.execute(Command::Connections { cursor })? {
+            Reply::Connections(page) => {
+                each(&page)?;
+                match page.next {
+                    Some(next) => cursor = next,
+                    None => return Ok(()),
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+}
+
+fn unexpected(_: &Reply) -> Error {
+    Error::Unreachable { why: "the director answered another question; is it of another version?".to_owned() }
 }

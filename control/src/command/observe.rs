@@ -1,8 +1,9 @@
 //! What runs: workers and ports, as data.
 
+use super::Counters;
 use forwarder::pipeline::DropReason;
 use forwarder::police::Class;
-use forwarder::stats::WorkerStats;
+use forwarder::stats::{DestCounters, WorkerStats};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ pub struct WorkerView {
     pub busy_turns: u64,
     /// Version of the snapshot it uses.
     pub snapshot: u64,
+    /// What it counted for connections, over all real servers that ever were.
+    pub balanced: Counters,
     /// Frames for the kernel by class.
     pub classes: BTreeMap<String, ClassView>,
     /// Frames dropped, by reason; every reason is there.
@@ -60,9 +63,9 @@ pub struct ClassView {
 }
 
 impl WorkerView {
-    /// A worker's counters as they stand.
+    /// A worker's counters as they stand; `slots` slots of real servers were ever used.
     #[must_use]
-    pub fn new(worker: usize, stats: &WorkerStats) -> Self {
+    pub fn new(worker: usize, stats: &WorkerStats, slots: usize) -> Self {
         let class = |class: &Class| {
             let index = *class as usize;
             let view =
@@ -91,6 +94,7 @@ impl WorkerView {
             turns: stats.turns.get(),
             busy_turns: stats.busy_turns.get(),
             snapshot: stats.snapshot.get(),
+            balanced: stats.destinations.iter().take(slots).fold(Counters::default(), |sum, of| sum.plus(of.into())),
             classes: Class::ALL.iter().map(class).collect(),
             drops,
         }
@@ -130,8 +134,21 @@ impl WorkerView {
             turns: self.turns.wrapping_sub(earlier.turns),
             busy_turns: self.busy_turns.wrapping_sub(earlier.busy_turns),
             snapshot: self.snapshot,
+            balanced: self.balanced.since(earlier.balanced),
             classes: self.classes.iter().map(class).collect(),
             drops: self.drops.iter().map(drop).collect(),
+        }
+    }
+}
+
+impl From<&DestCounters> for Counters {
+    fn from(of: &DestCounters) -> Self {
+        Self {
+            connections: of.connections.get(),
+            in_packets: of.in_packets.get(),
+            out_packets: of.out_packets.get(),
+            in_bytes: of.in_bytes.get(),
+            out_bytes: of.out_bytes.get(),
         }
     }
 }

@@ -275,7 +275,7 @@ mod tests {
         stats.drops[DropReason::ShortFrame as usize].add(1);
         stats.turns.add(8);
         stats.busy_turns.add(1);
-        let view = WorkerView::new(3, &stats);
+        let view = WorkerView::new(3, &stats, 0);
         assert_eq!((view.received, view.dropped, view.drops["no_destination"]), (10, 3, 2));
         assert_eq!(view.drops.len(), DropReason::COUNT);
         let line = workers(std::slice::from_ref(&view));
@@ -292,7 +292,7 @@ mod tests {
         let view = |frames| {
             let stats = WorkerStats::new(0);
             stats.drops[DropReason::NoRoute as usize].add(frames);
-            WorkerView::new(0, &stats)
+            WorkerView::new(0, &stats, 0)
         };
         let workers = [view(2), view(3)];
         assert_eq!(drops(&workers, None), "reason    frames\nno_route       5\n");

@@ -139,12 +139,7 @@ fn service(text: &mut String, view: &ServiceView, form: &Form, endpoints: Endpoi
 fn server(text: &mut String, view: &ServerView, form: &Form) {
     let spec = &view.spec;
     let (weight, active, inactive) = (spec.weight, view.active, view.inactive);
-    let forward = match spec.method {
-        Method::Nat => "Masq",
-        Method::Tun(_) => "Tunnel",
-        Method::Dr => "Route",
-        Method::Local => "Local",
-    };
+    let forward = forward(spec.method);
     let _ = match form.columns {
         Columns::Stats => {
             counters(view.statistics.counters).iter().for_each(|n| large(text, *n, form.exact));
@@ -168,6 +163,17 @@ fn server(text: &mut String, view: &ServerView, form: &Form) {
         }
         Columns::Plain => write!(text, " {forward:<7} {weight:<6} {active:<10} {inactive:<10}"),
     };
+}
+
+/// A method's name in lists.
+#[must_use]
+pub fn forward(method: Method) -> &'static str {
+    match method {
+        Method::Nat => "Masq",
+        Method::Tun(_) => "Tunnel",
+        Method::Dr => "Route",
+        Method::Local => "Local",
+    }
 }
 
 fn counters(counters: Counters) -> [u64; 5] {

@@ -3,8 +3,8 @@
 use super::lines::Lines;
 use super::names::Names;
 use super::parse::{Failure, Form, Invocation, List, Source, What, parse};
-use super::{Executor, format, help, sort};
-use crate::command::{Command, ConnectionPage, Error, Reply, ServiceView};
+use super::{Executor, each_page, format, help, sort, unexpected};
+use crate::command::{Command, Error, Reply, ServiceView};
 use std::io::{BufRead, Write};
 
 /// What surrounds a call.
@@ -112,37 +112,28 @@ impl Session<'_> {
 
     /// Page by page, so that a million connections need no more memory than a thousand.
     fn list_connections(&mut self, form: &Form) -> Result<(), Error> {
-        let mut page = self.page(0)?;
-        self.print(if form.json { "{\"connections\":[" } else { format::connection_titles(form) });
+        let Self { executor, output, names, .. } = self;
+        // the titles come with the first page: a director that cannot be asked has no list, not an empty one
+        let mut titles = Some(if form.json { "{\"connections\":[" } else { format::connection_titles(form) });
         let mut between = "";
-        loop {
-            let mut text = String::new();
+        each_page(*executor, |page| {
+            let mut text = titles.take().unwrap_or_default().to_owned();
             for view in &page.connections {
                 if form.json {
                     text += between;
                     text += &json(view)?;
                     between = ",";
                 } else {
-                    text += &format::connection(view, form, self.names);
+                    text += &format::connection(view, form, *names);
                 }
             }
-            self.print(&text);
-            match page.next {
-                Some(cursor) => page = self.page(cursor)?,
-                None => break,
-            }
-        }
+            print(*output, &text);
+            Ok(())
+        })?;
         if form.json {
             self.print("]}\n");
         }
         Ok(())
-    }
-
-    fn page(&mut self, cursor: u64) -> Result<ConnectionPage, Error> {
-        match self.executor.execute(Command::Connections { cursor })? {
-            Reply::Connections(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
     }
 
     fn save(&mut self, numeric: bool, full: bool) -> Result<(), Error> {
@@ -285,14 +276,18 @@ impl Session<'_> {
     }
 
     fn print(&mut self, text: &str) {
-        // a closed pipe ends the program by signal or is no matter of ours
-        let _ = self.output.write_all(text.as_bytes());
+        print(self.output, text);
     }
 
     fn complain(&mut self, message: &str) {
         let _ = self.output.flush();
         let _ = writeln!(self.errors, "{message}");
     }
+}
+
+fn print(output: &mut dyn Write, text: &str) {
+    // a closed pipe ends the program by signal or is no matter of ours
+    let _ = output.write_all(text.as_bytes());
 }
 
 /// The words of a line of rules; "ipvsadm" is none, wherever it stands.
@@ -303,23 +298,4 @@ fn words(line: &str) -> Vec<String> {
 
 fn json(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::BadRequest { why: error.to_string() })
-}
-
-fn unexpected(reply: &Reply) -> Error {
-    let kind = match reply {
-        Reply::Done => "done",
-        Reply::Each(_) => "outcomes",
-        Reply::Services(_) => "services",
-        Reply::Connections(_) => "connections",
-        Reply::Timeouts(_) => "timeouts",
-        Reply::Daemons(_) => "daemons",
-        Reply::Marks(_) => "marking rules",
-        Reply::Settings(_) => "settings",
-        Reply::Statistics(_) => "statistics",
-        Reply::Version(_) => "a version",
-        Reply::Workers(_) => "workers",
-        Reply::Ports(_) => "ports",
-        Reply::Forwarding(_) => "forwarding",
-    };
-    Error::Unreachable { why: format!("the director answered {kind} to another question; is it of another version?") }
 }
