@@ -27,8 +27,8 @@ struct Row {
 impl Row {
     fn parse(line: &str) -> Self {
         let mut words: Vec<&str> = line.split_whitespace().collect();
-        // ipvsadm has three endpoints of one word, the kernel's files have addresses and ports for themselves
-        let of_kernel = words.get(2).is_some_and(|port| port.len() == 4 && !port.contains([':', '.']));
+        // ipvsadm has the time here, the kernel's files the client's address in hexadecimal
+        let of_kernel = words.get(1).is_some_and(|word| word.len() == 8 && !word.contains(':') || word.len() == 39);
         let place = match words.get(8) {
             Some(&("LOCAL" | "SYNC")) if of_kernel => 9,
             _ if of_kernel => 8,
