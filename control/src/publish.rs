@@ -1,10 +1,13 @@
 //! From the desired state to the snapshot that workers read: what changed is built anew, the rest is shared with the
 //! version before.
 
+mod addresses;
+
 use crate::command::{Netmask, ServiceName};
 use crate::state::{Changes, State, table};
+use addresses::{Addresses, User};
 use forwarder::marks::{MarkRule, MarkRules};
-use forwarder::route::{AddressSet, NextHop, Port, Routes};
+use forwarder::route::{NextHop, Port, Routes};
 use forwarder::scheduler::{Flags, Kind};
 use forwarder::service::{
     CHUNK, DestId, Destination, Exit, Family, Member, Method, Persistence, Service, ServiceId, ServiceKey, Snapshot,
@@ -15,26 +18,21 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+/// Stands for the virtual addresses of a mark service, which may be any.
+const EVERYWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
 /// Builds one snapshot after the other.
 #[derive(Debug, Default)]
 pub struct Builder {
     snapshot: Snapshot,
     /// How often destinations of a service were added, edited or deleted, by service slot and generation.
     edits: HashMap<(ServiceId, u32), u32>,
-    /// Addresses in `snapshot.nat_servers`.
-    nat: HashMap<Ipv4Addr, u32>,
-    /// The NAT address that a slot counts in `nat` for.
-    nat_of: HashMap<DestId, Ipv4Addr>,
-    /// What of the snapshot must be made anew before it is the next.
-    stale: Stale,
-}
-
-/// What is known about all services or destinations together, and so is made once for each snapshot, not for each change.
-#[derive(Clone, Copy, Debug, Default)]
-struct Stale {
-    derived: bool,
-    nat_servers: bool,
-    virtual_addresses: bool,
+    /// Addresses whose packets may be replies: those of destinations that are or were NAT's, deleted ones included.
+    nat_servers: Addresses,
+    /// Virtual addresses of services, and of deleted destinations; [`EVERYWHERE`] stands for a mark's.
+    virtual_addresses: Addresses,
+    /// What is known about all destinations together must be made anew, once before the next snapshot.
+    stale: bool,
 }
 
 impl Builder {
@@ -111,22 +109,18 @@ impl Builder {
         }
         self.snapshot.destinations = destinations;
         if moved {
-            self.stale.derived = true;
+            self.stale = true;
         }
         self.next(Vec::new())
     }
 
     fn next(&mut self, changed: Vec<ServiceId>) -> Snapshot {
-        let stale = std::mem::take(&mut self.stale);
-        if stale.derived {
+        if std::mem::take(&mut self.stale) {
             self.derive();
         }
-        if stale.nat_servers {
-            self.snapshot.nat_servers = AddressSet::new(self.nat.keys().copied());
-        }
-        if stale.virtual_addresses {
-            self.snapshot.virtual_addresses = self.virtual_addresses();
-        }
+        self.nat_servers.settle(&mut self.snapshot.nat_servers);
+        self.virtual_addresses.settle(&mut self.snapshot.virtual_addresses);
+        self.snapshot.virtual_everywhere = self.virtual_addresses.contain(EVERYWHERE);
         self.snapshot.version += 1;
         self.snapshot.changed = changed;
         self.snapshot.clone()
@@ -137,15 +131,21 @@ impl Builder {
         while self.snapshot.destinations.len() <= index / CHUNK {
             self.snapshot.destinations.push(Arc::new([const { Destination::NONE }; CHUNK]));
         }
-        let new = state.table().destination(id).and_then(|wanted| self.built(wanted)).unwrap_or(Destination::NONE);
-        self.count_nat(id, &new);
+        let wanted = state.table().destination(id);
+        let new = wanted.and_then(|wanted| self.built(wanted)).unwrap_or(Destination::NONE);
+        // One that was masqueraded once still has connections that are.
+        let user = User::Destination(id);
+        let masquerades = new.method == Method::Nat || self.nat_servers.of(user) == Some(new.address);
+        self.nat_servers.need(user, (masquerades && !new.address.is_unspecified()).then_some(new.address));
+        let served = wanted.and_then(|wanted| virtual_address(wanted.service_name));
+        self.virtual_addresses.need(user, served);
         let method = new.method;
         let local = new.next_hop == NextHop::Local;
         let old = &mut Arc::make_mut(&mut self.snapshot.destinations[index / CHUNK])[index % CHUNK];
         self.snapshot.removals += u64::from(old.available && !new.available);
         let tunnelled = |method| matches!(method, Method::Tun(_));
         let tunnels = old.method != method && (tunnelled(old.method) || tunnelled(method));
-        self.stale.derived |= tunnels || (old.next_hop == NextHop::Local) != local;
+        self.stale |= tunnels || (old.next_hop == NextHop::Local) != local;
         *old = new;
     }
 
@@ -168,34 +168,6 @@ impl Builder {
         built.next_hop = next_hop(&self.snapshot.routes, &built);
         built.exit = exit(&self.snapshot, &built);
         Some(built)
-    }
-
-    /// Keeps the set of addresses whose packets may be replies: those of NAT destinations, deleted ones included, and
-    /// those that were once, because their older connections are still masqueraded.
-    fn count_nat(&mut self, id: DestId, new: &Destination) {
-        let old = self.nat_of.get(&id).copied();
-        let masquerades = new.method == Method::Nat || old == Some(new.address);
-        let address = (masquerades && !new.address.is_unspecified()).then_some(new.address);
-        if old == address {
-            return;
-        }
-        if let Some(old) = old {
-            self.nat_of.remove(&id);
-            if let Some(count) = self.nat.get_mut(&old) {
-                *count -= 1;
-                if *count == 0 {
-                    self.nat.remove(&old);
-                }
-            }
-        }
-        if let Some(address) = address {
-            self.nat_of.insert(id, address);
-            *self.nat.entry(address).or_default() += 1;
-        }
-        // An address too many costs a wasted look now and then, one too few a reply: the set may be late to shrink.
-        let set = &mut self.snapshot.nat_servers;
-        let missing = address.is_some_and(|address| !set.may_contain(address) && !set.insert(address));
-        self.stale.nat_servers |= missing || self.nat.len() < set.told() / 4;
     }
 
     /// What is known about all destinations together.
@@ -225,7 +197,10 @@ impl Builder {
                 self.edits.remove(&(id, old.generation));
             }
         }
-        let Some(wanted) = state.table().service(id) else { return };
+        let wanted = state.table().service(id);
+        let served = wanted.and_then(|wanted| virtual_address(wanted.spec.service));
+        self.virtual_addresses.need(User::Service(id), served);
+        let Some(wanted) = wanted else { return };
         let Some(scheduler) = Kind::by_name(&wanted.spec.scheduler) else { return };
         let key = key(wanted.spec.service);
         let flags =
@@ -247,21 +222,6 @@ impl Builder {
             table,
         }));
         self.snapshot.index.insert(key, id);
-        if let ServiceKey::Address(_, IpAddr::V4(address), _) = key
-            && !self.snapshot.virtual_addresses.may_contain(address)
-        {
-            self.stale.virtual_addresses |= !self.snapshot.virtual_addresses.insert(address);
-        }
-    }
-
-    /// The services' addresses. One too many costs some waiting for fragments: the set may be late to shrink.
-    fn virtual_addresses(&self) -> AddressSet {
-        let services = self.snapshot.services.iter().flatten();
-        let addresses = services.filter_map(|service| match service.key {
-            ServiceKey::Address(_, IpAddr::V4(address), _) => Some(address),
-            _ => None,
-        });
-        AddressSet::new(addresses.collect::<Vec<_>>().into_iter())
     }
 }
 
@@ -277,6 +237,15 @@ fn exit(snapshot: &Snapshot, destination: &Destination) -> Exit {
             way.map_or(Exit::CLOSED, |way| Exit::new(way, destination.method))
         }
         _ => Exit::CLOSED,
+    }
+}
+
+/// The IPv4 address that a service answers for.
+fn virtual_address(name: ServiceName) -> Option<Ipv4Addr> {
+    match name {
+        ServiceName::Address { address: IpAddr::V4(address), .. } => Some(address),
+        ServiceName::Mark { ipv6: false, .. } => Some(EVERYWHERE),
+        ServiceName::Address { address: IpAddr::V6(_), .. } | ServiceName::Mark { ipv6: true, .. } => None,
     }
 }
 

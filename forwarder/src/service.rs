@@ -232,6 +232,10 @@ pub struct Snapshot {
     pub destinations: Vec<Arc<[Destination; CHUNK]>>,
     /// Real server addresses of NAT services: a packet from one of them may be a reply.
     pub nat_servers: AddressSet,
+    /// Virtual addresses of services, and of former ones whose connections live on.
+    pub virtual_addresses: AddressSet,
+    /// Some of them are by mark: every address may be a virtual one.
+    pub virtual_everywhere: bool,
     /// Slots whose service differs from the previous version's: workers bring their scheduler state up to date.
     pub changed: Vec<ServiceId>,
     /// Destinations whose upper threshold was raised or lifted since: they count as overloaded no more.
@@ -250,8 +254,6 @@ pub struct Snapshot {
     pub marks: MarkRules,
     /// UDP ports of the GUE tunnels in use, host byte order.
     pub gue_ports: Vec<u16>,
-    /// Addresses of services; a packet to another one is no service's, unless by its mark.
-    pub virtual_addresses: AddressSet,
     /// Milliseconds since midnight UT at tick 0, for IP options that ask for the time.
     pub day: u32,
     /// Rises whenever a destination is deleted.
@@ -306,12 +308,18 @@ impl Snapshot {
         self.services.get(id.0 as usize)?.as_ref()
     }
 
-    /// False if a fragment is surely of no service's packet, in either direction; its ports may be unknown.
+    /// False if this is surely no virtual address of a service, nor of one whose connections live on.
+    #[inline]
+    #[must_use]
+    pub fn may_be_virtual(&self, address: Ipv4Addr) -> bool {
+        self.virtual_everywhere || self.virtual_addresses.may_contain(address)
+    }
+
+    /// False if a packet is surely of no service, in either direction; its ports may be unknown.
+    #[inline]
     #[must_use]
     pub fn may_concern(&self, parsed: &Parsed) -> bool {
-        self.virtual_addresses.may_contain(parsed.destination())
-            || self.nat_servers.may_contain(parsed.source())
-            || !(self.index.marks.is_empty() || self.marks.is_empty())
+        self.may_be_virtual(parsed.destination()) || self.nat_servers.may_contain(parsed.source())
     }
 
     /// True if a packet comes from the address and port of a real server of a NAT service of its protocol.

@@ -160,8 +160,9 @@ impl Loads<'_> {
     }
 }
 
-/// Everything one worker counts, shared with its readers. The identity that holds between bursts:
-/// `received = forwarded + to_kernel + dropped + held`.
+/// Everything one worker counts, shared with its readers. The identity that holds between turns:
+/// `received + handed_in = forwarded + to_kernel + dropped + held + handed_out`. Over all workers, `handed_out` is more
+/// than `handed_in` by the frames that are in the rings between them.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct WorkerStats {
@@ -173,6 +174,10 @@ pub struct WorkerStats {
     pub to_kernel: Counter,
     /// Frames that wait for a neighbour's MAC address.
     pub held: Level,
+    /// Frames given to other workers.
+    pub handed_out: Counter,
+    /// Frames taken from other workers.
+    pub handed_in: Counter,
     /// Frames dropped, by reason.
     pub drops: [Counter; DropReason::COUNT],
     /// Frames the director wrote itself: ICMP errors and resets.
@@ -230,6 +235,8 @@ impl WorkerStats {
             forwarded: Counter::default(),
             to_kernel: Counter::default(),
             held: Level::default(),
+            handed_out: Counter::default(),
+            handed_in: Counter::default(),
             drops: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
             answered: Counter::default(),
             from_kernel: Counter::default(),

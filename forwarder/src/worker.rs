@@ -4,6 +4,9 @@
 mod egress;
 mod fragments;
 mod held;
+mod wiring;
+
+pub use wiring::{NoTransmitQueue, Wiring};
 
 use crate::clock::Tick;
 use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
@@ -12,11 +15,13 @@ use crate::publication::Subscription;
 use crate::rewrite::fragment;
 use crate::stats::WorkerStats;
 use crate::wire::ethernet;
-use egress::Egress;
+use egress::{Egress, Leaving};
 use fragments::{Collector, Dropped};
 use held::Held;
-use packet_io::{Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
+use packet_io::{BURST, Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
+use rtrb::Consumer;
 use std::sync::Arc;
+use wiring::{Handed, Outgoing};
 
 /// Blocks of each flow table that one turn passes in search of expired entries, at most.
 const EXPIRY_BUDGET: usize = 32;
@@ -46,7 +51,9 @@ pub trait Resolver {
 pub struct Worker<R: RxQueue, T, K, N, P, M: TableMemory<ConnSlot>> {
     subscription: Subscription,
     pipeline: Pipeline<M>,
-    receive: Vec<R>,
+    receive: Vec<(u16, R)>,
+    incoming: Vec<Consumer<Handed<R::Frame>>>,
+    carried: Vec<(u16, Consumer<Leaving<R::Frame>>)>,
     burst: Burst<R::Frame>,
     out: Outlets<R::Frame, T, K, N, P>,
 }
@@ -55,6 +62,7 @@ pub struct Worker<R: RxQueue, T, K, N, P, M: TableMemory<ConnSlot>> {
 pub(crate) struct Outlets<F, T, K, N, P> {
     pool: P,
     egress: Vec<Egress<F, T>>,
+    outgoing: Vec<Option<Outgoing<F>>>,
     kernel: K,
     resolver: N,
     police: Police,
@@ -114,6 +122,19 @@ where
         }
     }
 
+    /// Gives a frame to another worker.
+    #[cold]
+    fn hand_over(&mut self, worker: u32, handed: Handed<F>) {
+        match self.outgoing.get_mut(worker as usize) {
+            Some(Some(outgoing)) => {
+                if outgoing.push(handed) {
+                    outgoing_flush(outgoing, &self.stats);
+                }
+            }
+            _ => self.drop(DropReason::HandoverFull, handed.frame),
+        }
+    }
+
     /// Sends a frame in fragments; the first counts as the forwarded frame.
     fn split(&mut self, port: u16, l3: u8, mtu: u16, frame: F) {
         let Self { egress, pool, stats, .. } = self;
@@ -145,7 +166,7 @@ where
     P: FramePool<Frame = R::Frame>,
     M: TableMemory<ConnSlot>,
 {
-    /// A worker on these queues, one pair a port, in the order of the port numbers.
+    /// The only worker, on these queues, one pair a port, in the order of the port numbers.
     pub fn new(
         subscription: Subscription,
         pipeline: Pipeline<M>,
@@ -155,33 +176,57 @@ where
         pool: P,
         now: Tick,
     ) -> Self {
-        let stats = pipeline.stats().clone();
-        let (receive, egress) = queues.into_iter().map(|(rx, tx)| (rx, Egress::new(tx))).unzip();
-        let police = Police::new(LIMITS, now);
-        let out =
-            Outlets { pool, egress, kernel, resolver, police, held: Held::new(), collector: Collector::new(), stats };
-        Self { subscription, pipeline, receive, burst: Burst::new(), out }
+        Self::wired(subscription, pipeline, Wiring::alone(queues), kernel, resolver, pool, now)
     }
 
-    /// One turn of the loop. Answers how many frames were received.
+    /// A worker on these queues, perhaps one of several.
+    pub fn wired(
+        subscription: Subscription,
+        pipeline: Pipeline<M>,
+        wiring: Wiring<R, T, R::Frame>,
+        kernel: K,
+        resolver: N,
+        pool: P,
+        now: Tick,
+    ) -> Self {
+        let stats = pipeline.stats().clone();
+        let Wiring { share, receive, egress, outgoing, incoming, carried } = wiring;
+        let pipeline = pipeline.among(share);
+        let police = Police::new(LIMITS, now);
+        let (held, collector) = (Held::new(), Collector::new());
+        let out = Outlets { pool, egress, outgoing, kernel, resolver, police, held, collector, stats };
+        Self { subscription, pipeline, receive, incoming, carried, burst: Burst::new(), out }
+    }
+
+    /// One turn of the loop. Answers how many frames came in, from ports and from other workers.
     pub fn turn(&mut self, now: Tick) -> usize {
-        let Self { subscription, pipeline, receive, burst, out } = self;
+        let Self { subscription, pipeline, receive, incoming, carried, burst, out } = self;
         let snapshot = &**subscription.load();
         let news = pipeline.adopt(snapshot, now);
         let mut received = 0;
-        for (port, queue) in receive.iter_mut().enumerate() {
+        for (port, queue) in receive {
             let count = queue.receive(burst);
             if count > 0 {
                 received += count;
-                pipeline.run(&Turn { snapshot, now, port: port as u16 }, burst, out);
-                out.run_collected(&Turn { snapshot, now, port: port as u16 }, pipeline);
+                pipeline.run(&Turn { snapshot, now, port: *port }, burst, out);
+                out.run_collected(&Turn { snapshot, now, port: *port }, pipeline);
             }
+        }
+        let mut taken = 0;
+        for ring in incoming {
+            taken += out.take_handed_over(ring, burst, &Turn { snapshot, now, port: 0 }, pipeline);
         }
         out.take_from_kernel(burst, &Turn { snapshot, now, port: 0 }, pipeline);
         out.release_held(snapshot, now, news);
         out.expire_fragments(now);
+        for (port, ring) in carried {
+            taken += out.carry(*port, ring);
+        }
         for egress in &mut out.egress {
             egress.flush(&out.stats);
+        }
+        for outgoing in out.outgoing.iter_mut().flatten() {
+            outgoing_flush(outgoing, &out.stats);
         }
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
         let stats = &out.stats;
@@ -190,8 +235,8 @@ where
             (out.held.len() + out.collector.len()) as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>(),
         );
         stats.turns.add(1);
-        stats.busy_turns.add(u64::from(received > 0));
-        received
+        stats.busy_turns.add(u64::from(received + taken > 0));
+        received + taken
     }
 
     /// A turn without frames: the queues are left alone, but connections age and snapshots are taken.
@@ -215,12 +260,12 @@ where
 
     /// The receive side of a port, for tests that put frames there.
     pub fn receive_queue(&mut self, port: u16) -> Option<&mut R> {
-        self.receive.get_mut(usize::from(port))
+        self.receive.iter_mut().find(|queue| queue.0 == port).map(|queue| &mut queue.1)
     }
 
     /// The transmit side of a port, for tests that look at what was sent.
     pub fn transmit_queue(&mut self, port: u16) -> Option<&mut T> {
-        Some(self.out.egress.get_mut(usize::from(port))?.queue())
+        self.out.egress.get_mut(usize::from(port))?.queue()
     }
 
     /// The way to the kernel, for tests.
@@ -237,6 +282,55 @@ where
     N: Resolver,
     P: FramePool<Frame = F>,
 {
+    /// Runs what one other worker handed over, a burst at most.
+    fn take_handed_over<M: TableMemory<ConnSlot>>(
+        &mut self,
+        ring: &mut Consumer<Handed<F>>,
+        burst: &mut Burst<F>,
+        turn: &Turn<'_>,
+        pipeline: &mut Pipeline<M>,
+    ) -> usize {
+        let count = ring.slots().min(BURST);
+        let Ok(chunk) = ring.read_chunk(count) else { return 0 };
+        if count == 0 {
+            return 0;
+        }
+        let mut turn = *turn;
+        let mut of_kernel = 0;
+        for Handed { frame, port, from_kernel } in chunk {
+            if from_kernel {
+                of_kernel += 1;
+                self.send_for_kernel(frame, &Turn { port, ..turn }, pipeline);
+                continue;
+            }
+            // A burst is of one port.
+            if port != turn.port && !burst.is_empty() {
+                pipeline.run_handed_over(&turn, burst, self);
+            }
+            turn.port = port;
+            let _ = burst.push(frame);
+        }
+        if !burst.is_empty() {
+            pipeline.run_handed_over(&turn, burst, self);
+        }
+        self.run_collected(&turn, pipeline);
+        self.stats.handed_in.add((count - of_kernel) as u64);
+        count
+    }
+
+    /// Sends ready frames of a worker without a queue of this port, a burst at most.
+    fn carry(&mut self, port: u16, ring: &mut Consumer<Leaving<F>>) -> usize {
+        let count = ring.slots().min(BURST);
+        let (Ok(chunk), Some(egress)) = (ring.read_chunk(count), self.egress.get_mut(usize::from(port))) else {
+            return 0;
+        };
+        for Leaving { frame, own } in chunk {
+            self.stats.handed_in.add(u64::from(!own));
+            egress.push(frame, own, &self.stats);
+        }
+        count
+    }
+
     /// What the kernel sends leaves by its port, unless it is the director's own answer as a real server.
     fn take_from_kernel<M: TableMemory<ConnSlot>>(
         &mut self,
@@ -250,10 +344,17 @@ where
             }
             for frame in burst.drain() {
                 self.stats.from_kernel.add(1);
-                if let Some(frame) = pipeline.from_kernel(&Turn { port, ..*turn }, frame) {
-                    self.transmit_own(port, frame);
+                match pipeline.owner_of_kernel_frame(turn, &frame) {
+                    Some(owner) => self.hand_over(owner, Handed { frame, port, from_kernel: true }),
+                    None => self.send_for_kernel(frame, &Turn { port, ..*turn }, pipeline),
                 }
             }
+        }
+    }
+
+    fn send_for_kernel<M: TableMemory<ConnSlot>>(&mut self, frame: F, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
+        if let Some(frame) = pipeline.from_kernel(turn, frame) {
+            self.transmit_own(turn.port, frame);
         }
     }
 
@@ -269,11 +370,11 @@ where
             let count = ready.len();
             match verdict {
                 Verdict::Kernel if self.collector.whole.addresses() == ready.addresses() => {
-                    let mut pieces = Vec::with_capacity(count);
-                    self.collector.finish(ready, |port, piece| pieces.push((port, piece)));
-                    for (port, piece) in pieces {
-                        self.hand_to_kernel(port, piece, turn.now);
-                    }
+                    self.finish_pieces(&turn, verdict, ready);
+                    continue;
+                }
+                Verdict::HandOver(_) => {
+                    self.finish_pieces(&turn, verdict, ready);
                     continue;
                 }
                 // It was translated for the director's own kernel.
@@ -292,6 +393,15 @@ where
                 Verdict::Collect => self.stats.drops[DropReason::FragmentOverlap as usize].add(count as u64),
             }
             self.collector.finish(ready, |_, piece| drop(piece));
+        }
+    }
+
+    /// What is to be done with the whole is done with each piece.
+    fn finish_pieces(&mut self, turn: &Turn<'_>, verdict: Verdict, ready: fragments::Ready<F>) {
+        let mut pieces = Vec::with_capacity(ready.len());
+        self.collector.finish(ready, |port, piece| pieces.push((port, piece)));
+        for (port, piece) in pieces {
+            self.finish(&Turn { port, ..*turn }, verdict, piece);
         }
     }
 
@@ -390,6 +500,9 @@ where
                     self.stats.drops[reason as usize].add(count as u64);
                 }
             }
+            Verdict::HandOver(worker) => {
+                self.hand_over(worker, Handed { frame, port: turn.port, from_kernel: false });
+            }
             Verdict::Answer(port, reason) => {
                 self.stats.drops[reason as usize].add(1);
                 self.stats.answered.add(1);
@@ -397,4 +510,14 @@ where
             }
         }
     }
+}
+
+/// Puts frames for another worker into its ring, and drops by name those that find no room.
+fn outgoing_flush<F>(outgoing: &mut Outgoing<F>, stats: &WorkerStats) {
+    let handed = outgoing.flush(|refused| {
+        let counter =
+            if refused.from_kernel { &stats.own_dropped } else { &stats.drops[DropReason::HandoverFull as usize] };
+        counter.add(1);
+    });
+    stats.handed_out.add(handed);
 }

@@ -32,6 +32,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if mark == 0 && answer::is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
             return Verdict::Kernel;
         }
+        if let Some(verdict) = self.misplaced(hash) {
+            return verdict;
+        }
         if parsed.has_martian_source() {
             return Verdict::Drop(DropReason::MartianSource);
         }

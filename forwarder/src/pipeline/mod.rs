@@ -4,7 +4,9 @@
 //! The files, in a packet's order: this one; `steady` (the ordinary packet), `request` (from clients, existing connections), `first` (the packet that
 //! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
 //! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
-//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger` and `schedulers` hold what a worker knows about destinations and services.
+//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger`
+//! and `schedulers` hold what a worker knows about destinations and services. With several workers, `ownership` stands
+//! between the two stages.
 
 mod answer;
 mod audit;
@@ -13,6 +15,7 @@ mod first;
 mod leave;
 mod ledger;
 mod listing;
+mod ownership;
 mod path_mtu;
 mod persist;
 mod related;
@@ -25,6 +28,7 @@ mod sweep;
 mod verdict;
 
 pub use listing::{ConnView, Listing};
+pub use ownership::Share;
 pub use persist::templates_for;
 pub use verdict::{DropReason, Verdict, Waiting};
 
@@ -76,6 +80,7 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     schedulers: Schedulers,
     ledger: Ledger,
     secret: Secret,
+    share: Share,
     /// Identification of the next outer header that may be fragmented.
     ip_id: u16,
     /// Version of the snapshot that the schedulers are in step with.
@@ -101,7 +106,8 @@ struct Staged {
 }
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
-    /// A pipeline with these tables. `secret` keys the hash of the connection table and must not be guessable.
+    /// A pipeline with these tables. `secret` keys the hash of the connection table and must not be guessable; all
+    /// workers have the same.
     #[must_use]
     pub fn new(
         conns: FlowTable<Conn, M>,
@@ -116,6 +122,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             ledger: Ledger::new(stats),
             ip_id: hash(1, &secret) as u16,
             secret,
+            share: Share::ALL,
             version: 0,
             removals: 0,
             sweep: None,
@@ -123,6 +130,17 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             paths: PathMtus::new(),
             parsed: vec![Staged::default(); BURST].into_boxed_slice(),
         }
+    }
+
+    /// The pipeline of one of several workers.
+    #[must_use]
+    pub fn among(mut self, share: Share) -> Self {
+        self.share = share;
+        // Workers that draw or count alike would do the same at the same time.
+        let own = hash(u64::from(share.worker) << 32, &self.secret);
+        self.schedulers = Schedulers::new(own);
+        self.ip_id = own as u16;
+        self
     }
 
     /// This worker's counters.
@@ -159,8 +177,19 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         stats.snapshot.add(snapshot.version.wrapping_sub(stats.snapshot.get()));
     }
 
-    /// Runs a burst through the stages; leaves it empty.
+    /// Runs a burst that arrived at this worker through the stages; leaves it empty.
+    #[inline]
     pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
+        self.stages(turn, burst, out, !self.share.is_all());
+    }
+
+    /// Runs a burst that another worker handed over through the stages; leaves it empty.
+    pub fn run_handed_over<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
+        self.stages(turn, burst, out, false);
+    }
+
+    /// The stages; with `hand_over`, what belongs to other workers goes to them in between.
+    fn stages<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>, hand_over: bool) {
         if turn.snapshot.index.is_empty() {
             return Self::step_aside(turn, burst, out);
         }
@@ -173,6 +202,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                 if staged.from_server { staged.parsed.destination_endpoint() } else { staged.parsed.source_endpoint() };
             staged.hash = hash(client, &self.secret);
             self.conns.prefetch(staged.hash);
+        }
+        if hand_over {
+            self.hand_over(turn, burst, &parsed, |owner, frame| out.finish(turn, Verdict::HandOver(owner), frame));
         }
         for (slot, staged) in burst.slots_mut().iter_mut().zip(&parsed) {
             let Some(mut frame) = slot.take() else { continue };
@@ -213,7 +245,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             parsed.source_endpoint()
         };
         let hash = hash(client, &self.secret);
-        self.decide(turn, frame, &parsed, hash)
+        match self.owner_of_whole(turn, &parsed, hash) {
+            Some(owner) => Verdict::HandOver(owner),
+            None => self.decide(turn, frame, &parsed, hash),
+        }
     }
 
     /// One frame. `hash` is that of its client's endpoint as the first stage guessed the direction.
@@ -248,7 +283,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let hash = hash(parsed.source_endpoint(), &self.secret);
         match self.conns.find(hash, |conn| conn.is_request(parsed.addresses, parsed.ports, parsed.protocol)) {
             Some(slot) => self.request(turn, frame, parsed, slot, hash),
-            None => self.first(turn, frame, parsed, hash, None),
+            None => match self.owner_of_request(turn, parsed, hash) {
+                Some(owner) => Verdict::HandOver(owner),
+                None => self.first(turn, frame, parsed, hash, None),
+            },
         }
     }
 

@@ -23,7 +23,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         } else {
             self.reply_of(&reversed(&inner)).map(|slot| (slot, Way::ToClient))
         };
-        let Some((slot, way)) = found else { return Verdict::Kernel };
+        let Some((slot, way)) = found else {
+            return self.next_owner_of_error(turn, &quote).map_or(Verdict::Kernel, Verdict::HandOver);
+        };
         if self.conns.get(slot).is_bypass() {
             return Verdict::Kernel;
         }

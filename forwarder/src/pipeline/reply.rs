@@ -22,6 +22,18 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         self.give_back(turn, frame, parsed, slot)
     }
 
+    /// The other worker that a frame which the kernel sends belongs to, if it may be a reply of the director's own.
+    pub fn owner_of_kernel_frame<F: Frame>(&self, turn: &Turn<'_>, frame: &F) -> Option<u32> {
+        if !turn.snapshot.local_servers || self.share.is_all() {
+            return None;
+        }
+        let parsed = parse(frame.bytes(), packet_io::Checksums::Ipv4Good);
+        if !matches!(parsed.kind, Kind::Tcp | Kind::Udp | Kind::Sctp) {
+            return None;
+        }
+        self.share.other_owner(hash(parsed.destination_endpoint(), &self.secret))
+    }
+
     /// A frame that the kernel sends: nearly always it leaves as it is. Where the director itself is a real server, it
     /// may be a reply; then it is translated like one. Answers what is to be sent.
     pub fn from_kernel<F: Frame>(&mut self, turn: &Turn<'_>, mut frame: F) -> Option<F> {

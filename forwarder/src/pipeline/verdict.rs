@@ -22,6 +22,8 @@ pub enum Verdict {
     Kernel,
     /// It waits for this neighbour's MAC address.
     Hold(Waiting),
+    /// Another worker decides, the one with this number; it gets the frame as it came.
+    HandOver(u32),
     /// It is dropped.
     Drop(DropReason),
     /// It was turned into an answer of the director (an ICMP error, a reset) that leaves by this port; the frame that
@@ -129,6 +131,8 @@ drop_reasons! {
     TunnelError = "tunnel_error",
     /// No memory for another frame.
     NoBuffer = "no_buffer",
+    /// The ring to the worker that owns the connection was full.
+    HandoverFull = "handover_full",
 }
 
 impl From<Malformed> for DropReason {

@@ -4,13 +4,32 @@
 use crate::pipeline::DropReason;
 use crate::stats::WorkerStats;
 use packet_io::{BURST, Burst, Frame, TxQueue};
+use rtrb::Producer;
 
 /// One port's transmit queue and the burst in front of it.
+#[derive(Debug)]
 pub(super) struct Egress<F, T> {
-    queue: T,
+    outlet: Outlet<F, T>,
     pending: Burst<F>,
     /// A bit by place in `pending`: not a frame of a connection, so not counted as forwarded.
     own: u32,
+}
+
+/// Where the burst goes.
+#[derive(Debug)]
+pub(super) enum Outlet<F, T> {
+    /// The device.
+    Queue(T),
+    /// A worker that has a queue of the device.
+    Ring(Producer<Leaving<F>>),
+}
+
+/// A frame on its way to a worker that has a queue of its port.
+#[derive(Debug)]
+pub(super) struct Leaving<F> {
+    pub frame: F,
+    /// Not a frame of a connection.
+    pub own: bool,
 }
 
 const _: () = assert!(BURST == u32::BITS as usize);
@@ -20,8 +39,8 @@ fn first(n: usize) -> u32 {
 }
 
 impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
-    pub fn new(queue: T) -> Self {
-        Self { queue, pending: Burst::new(), own: 0 }
+    pub fn new(outlet: Outlet<F, T>) -> Self {
+        Self { outlet, pending: Burst::new(), own: 0 }
     }
 
     #[inline]
@@ -42,10 +61,13 @@ impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
         if self.pending.is_empty() {
             return;
         }
-        let taken = self.queue.transmit(&mut self.pending);
+        let (taken, counter) = match &mut self.outlet {
+            Outlet::Queue(queue) => (queue.transmit(&mut self.pending), &stats.forwarded),
+            Outlet::Ring(ring) => (hand_on(ring, &mut self.pending, self.own), &stats.handed_out),
+        };
         let own = (self.own & first(taken)).count_ones();
         self.own = self.own.checked_shr(taken as u32).unwrap_or(0);
-        stats.forwarded.add(taken as u64 - u64::from(own));
+        counter.add(taken as u64 - u64::from(own));
     }
 
     #[cold]
@@ -65,9 +87,26 @@ impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
         self.pending.len() as u64 - u64::from(self.own.count_ones())
     }
 
-    pub fn queue(&mut self) -> &mut T {
-        &mut self.queue
+    /// The device's queue, if this worker has one.
+    pub fn queue(&mut self) -> Option<&mut T> {
+        match &mut self.outlet {
+            Outlet::Queue(queue) => Some(queue),
+            Outlet::Ring(_) => None,
+        }
     }
+}
+
+/// Puts as many frames into a ring as find room, as a queue would take them.
+#[cold]
+fn hand_on<F>(ring: &mut Producer<Leaving<F>>, burst: &mut Burst<F>, own: u32) -> usize {
+    let count = burst.len().min(ring.slots());
+    if let Ok(chunk) = ring.write_chunk_uninit(count) {
+        let frames = burst.slots_mut()[..count].iter_mut().enumerate();
+        let leaving = frames.filter_map(|(at, slot)| Some(Leaving { frame: slot.take()?, own: own & 1 << at != 0 }));
+        chunk.fill_from_iter(leaving);
+    }
+    burst.consume(count);
+    count
 }
 
 #[cfg(test)]
@@ -78,7 +117,7 @@ mod tests {
     #[test]
     fn every_frame_is_forwarded_waiting_or_dropped_by_name() {
         let stats = WorkerStats::new(0);
-        let mut egress = Egress::new(MemQueue { room: 40, ..MemQueue::default() });
+        let mut egress = Egress::new(Outlet::Queue(MemQueue { room: 40, ..MemQueue::default() }));
         for n in 0..100u8 {
             egress.push(MemFrame::new(&[n]), n % 10 == 0, &stats);
         }
@@ -87,7 +126,7 @@ mod tests {
         assert_eq!(stats.forwarded.get(), 36, "40 left, 4 of them not of connections");
         assert_eq!(stats.forwarded.get() + dropped + egress.own_pending(), 90);
         assert!(dropped > 0);
-        let sent: Vec<_> = egress.queue().frames.iter().map(|frame| frame.bytes()[0]).collect();
+        let sent: Vec<_> = egress.queue().unwrap().frames.iter().map(|frame| frame.bytes()[0]).collect();
         assert!(sent.is_sorted(), "{sent:?}");
     }
 }

@@ -1,0 +1,147 @@
+//! What connects a worker: its queues, and its ends of the rings to the other workers.
+//!
+//! Between each two workers there is a ring for each direction, with one producer and one consumer, so frames of a flow
+//! stay in order and nobody waits for anybody. A ring carries frames that another worker has to decide. Where a port has
+//! fewer transmit queues than there are workers, a worker without one has a ring to one that has, for frames that are
+//! ready to leave.
+
+use super::egress::{Egress, Leaving, Outlet};
+use crate::pipeline::Share;
+use packet_io::{BURST, Frame, RxQueue, TxQueue};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// Frames in a ring between two workers: some bursts, so that a worker may be late by as many turns.
+const RING: usize = 16 * BURST;
+
+/// A frame on its way to the worker that decides about it.
+#[derive(Debug)]
+pub(super) struct Handed<F> {
+    pub frame: F,
+    /// The port it came from, or will leave by if the kernel sends it.
+    pub port: u16,
+    /// The kernel sends it; else it was received.
+    pub from_kernel: bool,
+}
+
+/// The frames for one other worker.
+#[derive(Debug)]
+pub(super) struct Outgoing<F> {
+    ring: Producer<Handed<F>>,
+    /// What goes into the ring at once.
+    pending: Vec<Handed<F>>,
+}
+
+impl<F> Outgoing<F> {
+    fn new(ring: Producer<Handed<F>>) -> Self {
+        Self { ring, pending: Vec::with_capacity(BURST) }
+    }
+
+    /// Adds a frame; true if a [`flush`](Self::flush) must follow.
+    pub fn push(&mut self, handed: Handed<F>) -> bool {
+        self.pending.push(handed);
+        self.pending.len() == BURST
+    }
+
+    /// Puts what was added into the ring. Answers how many frames were handed over that had been received; those that
+    /// found no room go to `refuse`.
+    pub fn flush(&mut self, refuse: impl FnMut(Handed<F>)) -> u64 {
+        if self.pending.is_empty() {
+            return 0;
+        }
+        let count = self.pending.len().min(self.ring.slots());
+        let received = self.pending[..count].iter().filter(|handed| !handed.from_kernel).count();
+        if let Ok(chunk) = self.ring.write_chunk_uninit(count) {
+            chunk.fill_from_iter(self.pending.drain(..count));
+        }
+        self.pending.drain(..).for_each(refuse);
+        received as u64
+    }
+}
+
+/// A worker's queues and its ends of the rings.
+#[derive(Debug)]
+pub struct Wiring<R, T, F> {
+    pub(super) share: Share,
+    /// The receive queues, each with its port.
+    pub(super) receive: Vec<(u16, R)>,
+    /// By port.
+    pub(super) egress: Vec<Egress<F, T>>,
+    /// By worker; none for this one.
+    pub(super) outgoing: Vec<Option<Outgoing<F>>>,
+    /// Of each other worker.
+    pub(super) incoming: Vec<Consumer<Handed<F>>>,
+    /// Ready frames of workers without a transmit queue, each with its port.
+    pub(super) carried: Vec<(u16, Consumer<Leaving<F>>)>,
+}
+
+/// No worker has a transmit queue of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("port {0} has no transmit queue: configure it with one at least")]
+pub struct NoTransmitQueue(pub u16);
+
+impl<R, T, F> Wiring<R, T, F>
+where
+    R: RxQueue<Frame = F>,
+    T: TxQueue<Frame = F>,
+    F: Frame,
+{
+    /// A worker without others, with a pair of queues a port.
+    pub fn alone(queues: Vec<(R, T)>) -> Self {
+        let (receive, egress) =
+            (0..).zip(queues).map(|(port, (rx, tx))| ((port, rx), Egress::new(Outlet::Queue(tx)))).unzip();
+        let (outgoing, incoming, carried) = (Vec::new(), Vec::new(), Vec::new());
+        Self { share: Share::ALL, receive, egress, outgoing, incoming, carried }
+    }
+
+    /// The workers that these queues are for: the outer vector is by worker, the inner ones by port, alike for all. A
+    /// worker without a receive queue gets its frames from others, one without a transmit queue sends through another.
+    ///
+    /// # Errors
+    /// If a port has no transmit queue at all.
+    pub fn among(workers: Vec<Vec<(Option<R>, Option<T>)>>) -> Result<Vec<Self>, NoTransmitQueue> {
+        let count = workers.len();
+        let ports = workers.first().map_or(0, Vec::len);
+        let owners: Vec<Vec<usize>> =
+            (0..ports).map(|port| (0..count).filter(|&worker| workers[worker][port].1.is_some()).collect()).collect();
+        if let Some(port) = owners.iter().position(Vec::is_empty) {
+            return Err(NoTransmitQueue(port as u16));
+        }
+        let mut carried: Vec<Vec<(u16, Consumer<Leaving<F>>)>> = (0..count).map(|_| Vec::new()).collect();
+        let mut incoming: Vec<Vec<Consumer<Handed<F>>>> = (0..count).map(|_| Vec::new()).collect();
+        let mut wirings = Vec::with_capacity(count);
+        for (worker, queues) in workers.into_iter().enumerate() {
+            let (mut receive, mut egress) = (Vec::new(), Vec::new());
+            for (port, (rx, tx)) in queues.into_iter().enumerate() {
+                receive.extend(rx.map(|rx| (port as u16, rx)));
+                let outlet = tx.map_or_else(
+                    || {
+                        let (to, from) = RingBuffer::new(RING);
+                        carried[owners[port][worker % owners[port].len()]].push((port as u16, from));
+                        Outlet::Ring(to)
+                    },
+                    Outlet::Queue,
+                );
+                egress.push(Egress::new(outlet));
+            }
+            let outgoing = (0..count).map(|to| {
+                (to != worker).then(|| {
+                    let (into, out_of) = RingBuffer::new(RING);
+                    incoming[to].push(out_of);
+                    Outgoing::new(into)
+                })
+            });
+            let share = Share { worker: worker as u32, of: count as u32 };
+            let outgoing = outgoing.collect();
+            wirings.push(Self { share, receive, egress, outgoing, incoming: Vec::new(), carried: Vec::new() });
+        }
+        for ((wiring, incoming), carried) in wirings.iter_mut().zip(incoming).zip(carried) {
+            (wiring.incoming, wiring.carried) = (incoming, carried);
+        }
+        Ok(wirings)
+    }
+
+    /// Which part of all connections belongs to this worker.
+    pub fn share(&self) -> Share {
+        self.share
+    }
+}
