@@ -1,8 +1,8 @@
-//! `rvsd`: the director's daemon. Wiring only: it starts DPDK, opens the ports, starts a worker on an lcore, and joins
-//! them with the control side; everything decided is decided in `forwarder` and `control`.
+//! `rvsd`: the director's daemon. Wiring only: it starts DPDK, opens the ports, starts the workers, and joins them with the control side; everything decided is decided in `forwarder` and `control`.
 
 mod clock;
 mod kernel_link;
+mod launch;
 mod lcore;
 mod log;
 mod options;
@@ -19,13 +19,11 @@ use control::publish::Builder;
 use control::server::{Executor, Server};
 use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::eal::{Eal, EalHandle};
-use dpdk_ffi::memory::TableMemory;
 use dpdk_ffi::mempool::{Mempool, MempoolConfig};
-use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
-use forwarder::pipeline::{Pipeline, templates_for};
 use forwarder::publication::Publisher;
 use forwarder::stats::WorkerStats;
-use kernel_link::{Link, Rings};
+use forwarder::worker::Wiring;
+use kernel_link::Rings;
 use lcore::Shared;
 use options::Options;
 use plan::Plan;
@@ -64,12 +62,13 @@ fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
     log::dpdk_started();
     // Control threads run anywhere; only the lcores stay where they are.
     eal.unpin();
+    let workers = plan.workers.unwrap_or_else(|| launch::count(&eal));
     let pool = Mempool::new(
         &eal,
         "rvs_frames",
-        &MempoolConfig { count: plan.mbufs, data_room: plan.mbuf_size, ..MempoolConfig::default() },
+        &MempoolConfig { count: plan.mbufs(workers), data_room: plan.mbuf_size, ..MempoolConfig::default() },
     )?;
-    let result = direct(&eal, &pool, &plan, server, signals);
+    let result = direct(&eal, &pool, &plan, workers, server, signals);
     let leaked = pool.in_use();
     if leaked != 0 {
         tracing::error!(leaked, "frames were not released");
@@ -86,29 +85,31 @@ fn direct(
     eal: &EalHandle,
     pool: &Mempool,
     plan: &Plan,
+    workers: usize,
     server: Server,
     mut signals: signal_hook::iterator::Signals,
 ) -> Result<()> {
-    let ports = Arc::new(Mutex::new(ports::open(eal, &plan.ports, pool)?));
+    let ports = Arc::new(Mutex::new(ports::open(eal, &plan.ports, workers, pool)?));
     let clock = Clock::start(eal);
-    let stats = Arc::new(WorkerStats::new(plan.destinations));
+    let stats: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(plan.destinations))).collect();
     let (mirror, director) = mirror_and_director(plan, &ports, clock, &stats)?;
     let rings = Rings::new(&lock(&ports).iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
 
-    // The worker.
-    let shared = lock(&director).workers().shared[0].clone();
-    let worker = {
-        let pipeline = pipeline(plan.connections, &stats, clock)?;
-        let subscription = lock(&director).subscribe();
-        let (queues, link, pool) = (ports::queues(&mut lock(&ports))?, Link(rings.clone()), pool.clone());
-        lcore::Worker::new(subscription, pipeline, queues, link.clone(), link, pool, clock.now())
-    };
-    let task = launch(eal, worker, clock, plan.idle, shared.clone())?;
+    // The workers.
+    let shared = lock(&director).workers().shared.clone();
+    let wirings = Wiring::among(ports::queues(&mut lock(&ports), workers)?)?;
+    let kits = wirings.into_iter().zip(stats).zip(&shared).map(|((wiring, stats), shared)| launch::Kit {
+        wiring,
+        stats,
+        subscription: lock(&director).subscribe(),
+        shared: shared.clone(),
+    });
+    let tasks = launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings }, kits.collect())?;
     for command in plan.commands() {
         lock(&director).execute(command)?;
     }
 
-    // What carries frames between the worker and the kernel.
+    // What carries frames between the workers and the kernel.
     let carrier = {
         let (eal, rings, asker) = (eal.clone(), rings.clone(), mirror.asker());
         let interfaces = ports::interfaces(&mut lock(&ports))?;
@@ -139,9 +140,13 @@ fn direct(
     tracing::info!(signal, "stopping");
     serving.stop();
     stop.store(true, Relaxed);
-    shared.stop.store(true, Relaxed);
+    for worker in &shared {
+        worker.stop.store(true, Relaxed);
+    }
     rings.stop();
-    task.join();
+    for task in tasks {
+        task.join();
+    }
     for thread in [carrier, ticker] {
         if thread.join().is_err() {
             tracing::error!("a thread has panicked");
@@ -160,7 +165,7 @@ fn mirror_and_director(
     plan: &Plan,
     ports: &Arc<Mutex<Vec<DirectorPort>>>,
     clock: Clock,
-    stats: &Arc<WorkerStats>,
+    stats: &[Arc<WorkerStats>],
 ) -> Result<(Mirror, SharedDirector)> {
     let mut interfaces = Vec::new();
     let mut without = Vec::new();
@@ -185,78 +190,20 @@ fn mirror_and_director(
         }
     })?;
     let builder = Builder::new(first.routes, first.ports).with_day(clock.day());
-    let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
-    let shared = Arc::new(Shared {
-        stop: AtomicBool::new(false),
-        rest: AtomicBool::new(false),
-        questions: ArrayQueue::new(4),
-        snapshot: publisher.reader(),
+    let publisher = Publisher::new(builder.snapshot().clone(), stats.to_vec());
+    let shared = stats.iter().map(|_| {
+        Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            rest: AtomicBool::new(false),
+            questions: ArrayQueue::new(4),
+            snapshot: publisher.reader(),
+        })
     });
-    let lcores = Lcores { clock, shared: vec![shared], ports: ports.clone() };
-    let director = Arc::new(Mutex::new(Director::new(builder, publisher, vec![stats.clone()], lcores)));
+    let lcores = Lcores { clock, shared: shared.collect(), ports: ports.clone() };
+    let director = Arc::new(Mutex::new(Director::new(builder, publisher, stats.to_vec(), lcores)));
     *guard = Some(director.clone());
     drop(guard);
     Ok((mirror, director))
-}
-
-/// A worker's tables, on huge pages if there are any.
-fn pipeline(
-    connections: usize,
-    stats: &Arc<WorkerStats>,
-    clock: Clock,
-) -> Result<Pipeline<TableMemory<forwarder::pipeline::ConnSlot>>> {
-    let memory = TableMemory::new(slots_for(connections), Slot::default(), None)?;
-    tracing::info!(connections, memory = %memory.kind(), "flow table");
-    let now = clock.now();
-    let conns = FlowTable::new(memory, now)?;
-    let templates = vec![Slot::default(); slots_for(templates_for(connections))];
-    let templates = FlowTable::new(templates, now)?;
-    let mut seed = [0; 16];
-    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    let seed = u128::from_ne_bytes(seed);
-    Ok(Pipeline::new(conns, templates, stats.clone(), Secret::new([seed as u64, (seed >> 64) as u64])))
-}
-
-/// What runs the worker.
-enum Task {
-    Lcore(dpdk_ffi::lcore::LcoreTask<()>),
-    Thread(std::thread::JoinHandle<()>),
-}
-
-impl Task {
-    fn join(self) {
-        match self {
-            Self::Lcore(task) => task.join(),
-            Self::Thread(thread) => {
-                if thread.join().is_err() {
-                    tracing::error!("the worker has panicked");
-                }
-            }
-        }
-    }
-}
-
-/// Starts the worker on the first lcore that is not the main one, or, with a single lcore, on a thread of its own.
-fn launch(
-    eal: &EalHandle,
-    worker: lcore::Worker,
-    clock: Clock,
-    idle: lcore::Idle,
-    shared: Arc<Shared>,
-) -> Result<Task> {
-    match eal.lcores().iter().find(|lcore| !lcore.main) {
-        Some(lcore) => {
-            tracing::info!(lcore = lcore.id, "worker");
-            Ok(Task::Lcore(eal.launch(lcore.id, move || lcore::run(worker, clock, idle, &shared))?))
-        }
-        None => {
-            let eal = eal.clone();
-            Ok(Task::Thread(spawn("rvs-worker", move || {
-                let _registered = eal.register_thread().inspect_err(|error| tracing::warn!("{error}"));
-                lcore::run(worker, clock, idle, &shared);
-            })?))
-        }
-    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {

@@ -19,6 +19,9 @@ pub struct Options {
     /// A port to use, in order: a device name or PCI address, and its kernel interface
     #[arg(long = "port", value_name = "DEVICE[,kernel=NAME|,kernel=none]")]
     pub ports: Vec<PortOption>,
+    /// Workers [default: one on each lcore but the main one]; those beyond the lcores run on threads
+    #[arg(long, value_name = "N")]
+    pub workers: Option<std::num::NonZeroU8>,
     /// Connections that a worker can keep
     #[arg(long, value_name = "N")]
     pub connections: Option<usize>,

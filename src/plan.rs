@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 const CONNECTIONS: usize = 1_000_000;
 const DESTINATIONS: usize = 262_144;
-const MBUFS: u32 = 16_383;
+/// Frames for each worker: what its queues can hold, and some on their way. A power of two in all, less one, wastes least.
+const MBUFS: u32 = 16_384;
 const MBUF_SIZE: u16 = 2_048;
 
 /// All that main needs to know.
@@ -26,8 +27,10 @@ pub struct Plan {
     pub connections: usize,
     /// Slots for real servers.
     pub destinations: usize,
-    /// Frames in the pool.
-    pub mbufs: u32,
+    /// Workers; none: one on each lcore but the main one.
+    pub workers: Option<usize>,
+    /// Frames in the pool, if somebody says.
+    mbufs: Option<u32>,
     /// Bytes of a frame's buffer.
     pub mbuf_size: u16,
     /// What a worker does while its queues are empty.
@@ -45,6 +48,8 @@ pub struct PortPlan {
     pub kernel: KernelInterface,
     /// Its MTU, if not the device's own.
     pub mtu: Option<u16>,
+    /// Its queues in each direction, if not one a worker.
+    pub queues: Option<u16>,
 }
 
 /// How the log is to be, before anything else can be said.
@@ -66,11 +71,13 @@ impl Plan {
             device: port.device.parse().map_or_else(|_| Device::Name(port.device.clone()), Device::Number),
             kernel: port.kernel.clone(),
             mtu: None,
+            queues: None,
         });
         let of_config = config.ports.iter().map(|port| PortPlan {
             device: port.device.clone(),
             kernel: port.kernel.clone().map_or(KernelInterface::None, KernelInterface::Named),
             mtu: port.mtu,
+            queues: port.queues,
         });
         let ports = if options.ports.is_empty() { of_config.collect() } else { of_options.collect() };
         let log = Log {
@@ -87,12 +94,19 @@ impl Plan {
             socket: options.socket.clone().or_else(|| config.socket.clone()),
             connections: options.connections.or(capacity).unwrap_or(CONNECTIONS),
             destinations: options.destinations.unwrap_or(DESTINATIONS),
-            mbufs: options.mbufs.unwrap_or(MBUFS),
+            workers: options.workers.map(|workers| workers.get().into()),
+            mbufs: options.mbufs,
             mbuf_size: options.mbuf_size.unwrap_or(MBUF_SIZE),
             idle: options.idle.unwrap_or_default(),
             config,
         };
         Ok((plan, log))
+    }
+
+    /// Frames in the pool.
+    pub fn mbufs(&self, workers: usize) -> u32 {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        self.mbufs.unwrap_or(MBUFS.saturating_mul(workers).checked_next_power_of_two().unwrap_or(u32::MAX) - 1)
     }
 
     /// What is configured about the ports without a kernel interface, whose MAC addresses and MTUs are given by number.

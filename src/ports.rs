@@ -22,28 +22,32 @@ pub struct DirectorPort {
     pub info: PortInfo,
     /// Its kernel interface, and that interface's name.
     pub kernel: Option<(Port, String)>,
+    /// Its queues in each direction.
+    pub queues: u16,
 }
 
-/// Opens and starts the ports asked for, or else all there are.
+/// Opens and starts the ports asked for, or else all there are, each with queues for so many workers, if it can.
 ///
 /// # Errors
 /// Which port, and why not.
-pub fn open(eal: &EalHandle, wanted: &[PortPlan], pool: &Mempool) -> Result<Vec<DirectorPort>> {
+pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool) -> Result<Vec<DirectorPort>> {
     let present = eal.ports();
     if present.is_empty() {
         return Err(dpdk_ffi::Error::NoPorts.into());
     }
     let infos = present.iter().map(|&id| Ok((id, eal.port_info(id)?))).collect::<Result<Vec<_>>>()?;
-    let default = |device| PortPlan { device, kernel: KernelInterface::Default, mtu: None };
+    let default = |device| PortPlan { device, kernel: KernelInterface::Default, mtu: None, queues: None };
     let chosen: Vec<(PortId, PortPlan)> = if wanted.is_empty() {
         infos.iter().map(|(id, _)| (*id, default(Device::Number(id.0)))).collect()
     } else {
         wanted.iter().map(|wanted| Ok((find(&infos, &wanted.device)?, wanted.clone()))).collect::<Result<_>>()?
     };
     let mut ports = Vec::new();
-    for (number, (id, PortPlan { kernel, mtu, .. })) in chosen.into_iter().enumerate() {
+    for (number, (id, PortPlan { kernel, mtu, queues, .. })) in chosen.into_iter().enumerate() {
         let mut port = Port::open(eal, id)?;
-        port.configure(&PortConfig { mtu, ..PortConfig::default() }, pool)?;
+        let pairs = pairs(&port.info()?, queues, workers);
+        let config = PortConfig { rx_queues: pairs, tx_queues: pairs, mtu, ..PortConfig::default() };
+        port.configure(&config, pool)?;
         port.start()?;
         let info = port.info()?;
         let name = match kernel {
@@ -56,10 +60,27 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], pool: &Mempool) -> Result<Vec<
             None => None,
         };
         let interface = kernel.as_ref().map_or("none", |kernel| &kernel.1);
-        tracing::info!(port = number, device = info.name, driver = info.driver, kernel = interface, "port started");
-        ports.push(DirectorPort { port, info, kernel });
+        tracing::info!(
+            port = number,
+            device = info.name,
+            driver = info.driver,
+            kernel = interface,
+            queues = pairs,
+            "port started"
+        );
+        ports.push(DirectorPort { port, info, kernel, queues: pairs });
     }
     Ok(ports)
+}
+
+/// How many queues a port gets in each direction: as many as asked for, or else one a worker, within what it can have.
+fn pairs(info: &PortInfo, asked: Option<u16>, workers: usize) -> u16 {
+    let most = info.max_rx_queues.min(info.max_tx_queues).max(1);
+    // Its queues are sockets that exist from the start, and the kernel spreads frames over all of them.
+    if info.driver == "net_af_packet" {
+        return most;
+    }
+    asked.unwrap_or(u16::try_from(workers).unwrap_or(u16::MAX)).min(most)
 }
 
 fn find(present: &[(PortId, PortInfo)], device: &Device) -> Result<PortId> {
@@ -104,12 +125,25 @@ fn plug_interface(eal: &EalHandle, number: usize, name: &str, info: &PortInfo, p
     Ok(tap)
 }
 
-/// Takes the queues of the ports: a pair of each for worker 0, in the order of the ports.
+/// The receive queues and perhaps a transmit queue of a port, for one worker.
+pub type Queues = (Vec<RxQueue>, Option<TxQueue>);
+
+/// Takes the queues of the ports and deals them out: the answer is by worker, then by port. If there are more queues
+/// than workers, workers get several receive queues; if less, some get none.
 ///
 /// # Errors
 /// If a queue was taken before.
-pub fn queues(ports: &mut [DirectorPort]) -> Result<Vec<(RxQueue, TxQueue)>> {
-    ports.iter_mut().map(|port| Ok((port.port.rx_queue(0)?, port.port.tx_queue(0)?))).collect()
+pub fn queues(ports: &mut [DirectorPort], workers: usize) -> Result<Vec<Vec<Queues>>> {
+    let mut dealt: Vec<Vec<Queues>> = (0..workers).map(|_| Vec::with_capacity(ports.len())).collect();
+    for DirectorPort { port, queues, .. } in ports {
+        for (worker, dealt) in dealt.iter_mut().enumerate() {
+            let own = (worker..usize::from(*queues)).step_by(workers);
+            let rx = own.map(|queue| port.rx_queue(queue as u16)).collect::<Result<_, _>>()?;
+            let tx = (worker < usize::from(*queues)).then(|| port.tx_queue(worker as u16)).transpose()?;
+            dealt.push((rx, tx));
+        }
+    }
+    Ok(dealt)
 }
 
 /// Takes the queues of the kernel interfaces.

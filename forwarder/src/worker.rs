@@ -9,7 +9,7 @@ mod wiring;
 pub use wiring::{NoTransmitQueue, Wiring};
 
 use crate::clock::Tick;
-use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
+use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Share, Turn, Verdict, Waiting};
 use crate::police::{Class, LIMITS, Police};
 use crate::publication::Subscription;
 use crate::rewrite::fragment;
@@ -331,14 +331,16 @@ where
         count
     }
 
-    /// What the kernel sends leaves by its port, unless it is the director's own answer as a real server.
+    /// What the kernel sends leaves by its port, unless it is the director's own answer as a real server. Each port's
+    /// kernel interface is one worker's.
     fn take_from_kernel<M: TableMemory<ConnSlot>>(
         &mut self,
         burst: &mut Burst<F>,
         turn: &Turn<'_>,
         pipeline: &mut Pipeline<M>,
     ) {
-        for port in 0..self.egress.len() as u16 {
+        let Share { worker, of } = pipeline.share();
+        for port in (0..self.egress.len() as u16).skip(worker as usize).step_by(of as usize) {
             if self.kernel.receive(port, burst) == 0 {
                 continue;
             }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a worker did since it started. Between two bursts
-/// `received = forwarded + to_kernel + dropped + held`; a reader may see a burst half counted.
+/// `received + handed_in = forwarded + to_kernel + dropped + held + handed_out`; a reader may see a burst half counted.
+/// Over all workers, `handed_out` is more than `handed_in` by the frames between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerView {
     /// Its number.
@@ -23,6 +24,12 @@ pub struct WorkerView {
     pub dropped: u64,
     /// Frames that wait for a neighbour's MAC address, now.
     pub held: u64,
+    /// Frames given to the workers that their connections belong to.
+    #[serde(default)]
+    pub handed_out: u64,
+    /// Frames taken from other workers.
+    #[serde(default)]
+    pub handed_in: u64,
     /// Frames the director wrote itself.
     pub answered: u64,
     /// Frames from the kernel, sent out of a port.
@@ -83,6 +90,8 @@ impl WorkerView {
             to_kernel: stats.to_kernel.get(),
             dropped: drops.values().sum(),
             held: stats.held.get(),
+            handed_out: stats.handed_out.get(),
+            handed_in: stats.handed_in.get(),
             answered: stats.answered.get(),
             from_kernel: stats.from_kernel.get(),
             own_dropped: stats.own_dropped.get(),
@@ -123,6 +132,8 @@ impl WorkerView {
             to_kernel: self.to_kernel.wrapping_sub(earlier.to_kernel),
             dropped: self.dropped.wrapping_sub(earlier.dropped),
             held: self.held,
+            handed_out: self.handed_out.wrapping_sub(earlier.handed_out),
+            handed_in: self.handed_in.wrapping_sub(earlier.handed_in),
             answered: self.answered.wrapping_sub(earlier.answered),
             from_kernel: self.from_kernel.wrapping_sub(earlier.from_kernel),
             own_dropped: self.own_dropped.wrapping_sub(earlier.own_dropped),
@@ -169,6 +180,9 @@ pub struct PortView {
     /// Its NUMA node, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numa_node: Option<u32>,
+    /// Its queues in each direction.
+    #[serde(default)]
+    pub queues: u16,
     /// Its interface in the kernel, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,

@@ -143,6 +143,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         self
     }
 
+    /// Which part of all connections is this worker's.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        self.share
+    }
+
     /// This worker's counters.
     #[must_use]
     pub fn stats(&self) -> &Arc<WorkerStats> {

@@ -94,11 +94,12 @@ where
     }
 
     /// The workers that these queues are for: the outer vector is by worker, the inner ones by port, alike for all. A
-    /// worker without a receive queue gets its frames from others, one without a transmit queue sends through another.
+    /// worker without a receive queue of a port gets its frames from others, one without a transmit queue sends through
+    /// another.
     ///
     /// # Errors
     /// If a port has no transmit queue at all.
-    pub fn among(workers: Vec<Vec<(Option<R>, Option<T>)>>) -> Result<Vec<Self>, NoTransmitQueue> {
+    pub fn among(workers: Vec<Vec<(Vec<R>, Option<T>)>>) -> Result<Vec<Self>, NoTransmitQueue> {
         let count = workers.len();
         let ports = workers.first().map_or(0, Vec::len);
         let owners: Vec<Vec<usize>> =
@@ -112,7 +113,7 @@ where
         for (worker, queues) in workers.into_iter().enumerate() {
             let (mut receive, mut egress) = (Vec::new(), Vec::new());
             for (port, (rx, tx)) in queues.into_iter().enumerate() {
-                receive.extend(rx.map(|rx| (port as u16, rx)));
+                receive.extend(rx.into_iter().map(|rx| (port as u16, rx)));
                 let outlet = tx.map_or_else(
                     || {
                         let (to, from) = RingBuffer::new(RING);
