@@ -1,0 +1,262 @@
+//! A director with several workers on queues in memory, simulated time, and two ports: clients before the first, real
+//! servers behind the second. Every neighbour is known.
+
+use control::command::{Command, ConnectionPage, Error, PortView, Reply};
+use control::director::{Director, Workers};
+use control::ipvsadm::Executor;
+use control::ipvsadm::names::Table;
+use control::ipvsadm::run::Session;
+use control::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
+use control::publish::Builder;
+use forwarder::clock::Tick;
+use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
+use forwarder::pipeline::{ConnSlot, ConnView, DropReason, Listing, Pipeline, Waiting};
+use forwarder::publication::Publisher;
+use forwarder::stats::{Counter, WorkerStats};
+use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
+use packet_io::memory::{MemFrame, MemPool, MemQueue};
+use packet_io::{Burst, Frame};
+
+use std::net::Ipv4Addr;
+
+use std::sync::{Arc, Mutex};
+
+pub const OUTSIDE: u16 = 0;
+pub const INSIDE: u16 = 1;
+const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+const CONNECTIONS: usize = 4_000;
+
+/// The kernel interfaces, which keep what they get.
+#[derive(Clone, Default)]
+struct Kernel(Arc<Mutex<Vec<(u16, MemFrame)>>>);
+
+impl KernelLink for Kernel {
+    type Frame = MemFrame;
+    fn exists(&self, _: u16) -> bool {
+        true
+    }
+    fn send(&mut self, port: u16, frame: MemFrame) -> Result<(), MemFrame> {
+        self.0.lock().unwrap().push((port, frame));
+        Ok(())
+    }
+    fn receive(&mut self, _: u16, _: &mut Burst<MemFrame>) -> usize {
+        0
+    }
+}
+
+struct Nobody;
+
+impl Resolver for Nobody {
+    fn resolve(&mut self, _: Waiting) {}
+}
+
+type MemWorker = Worker<MemQueue, MemQueue, Kernel, Nobody, MemPool, Vec<ConnSlot>>;
+
+/// The workers, and the time.
+struct Crew {
+    workers: Vec<MemWorker>,
+    now: Tick,
+}
+
+impl Workers for Crew {
+    fn now(&self) -> Tick {
+        self.now
+    }
+    fn wait(&mut self, looks: u32) -> bool {
+        self.workers.iter_mut().for_each(|worker| _ = worker.turn(self.now));
+        looks < 4
+    }
+    fn connections(&mut self, _: u64) -> ConnectionPage {
+        ConnectionPage::default()
+    }
+    fn interface_mtu(&self, _: &str) -> Option<u32> {
+        Some(1500)
+    }
+    fn ports(&mut self, _: Option<u16>, _: bool) -> Vec<PortView> {
+        Vec::new()
+    }
+    fn set_forwarding(&mut self, _: bool) {}
+    fn set_promiscuous(&mut self, _: u16, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// See the module.
+pub struct Rig {
+    director: Director<Crew>,
+    pub stats: Vec<Arc<WorkerStats>>,
+    kernel: Kernel,
+    /// Frames of which each is in one place.
+    pool: MemPool,
+    sent: Vec<(u16, Vec<u8>)>,
+}
+
+/// The queues that a worker has of each port: to receive, and to transmit.
+pub type Queues = [(bool, bool); 2];
+
+/// Every worker has a pair of queues of each port.
+pub const FULL: Queues = [(true, true); 2];
+
+impl Rig {
+    /// A director with a worker for each of these.
+    pub fn new(workers: &[Queues]) -> Self {
+        let network = |address, prefix| Network { address, prefix };
+        let address = Ipv4Addr::new;
+        let gateway = address(10, 0, 0, 254);
+        // The kernel has them, so they are the director's.
+        let virtual_addresses = |port| {
+            if port == OUTSIDE {
+                (1..10).map(|last| network(address(172, 16, 0, last), 32)).collect()
+            } else {
+                Vec::new()
+            }
+        };
+        let port = |port: u16, own| FixedPort {
+            port,
+            mac: MACS[usize::from(port)],
+            mtu: 1500,
+            addresses: [vec![network(own, 24)], virtual_addresses(port)].concat(),
+        };
+        let server =
+            |last| FixedNeighbour { port: INSIDE, address: address(192, 168, 1, last), mac: [2, 0, 0, 0, 1, last] };
+        let fixed = Fixed {
+            ports: vec![port(OUTSIDE, address(10, 0, 0, 1)), port(INSIDE, address(192, 168, 1, 1))],
+            neighbours: (2..=254)
+                .map(server)
+                .chain([FixedNeighbour { port: OUTSIDE, address: gateway, mac: GATEWAY }])
+                .collect(),
+            routes: vec![FixedRoute { network: network(Ipv4Addr::UNSPECIFIED, 0), gateway }],
+        };
+        let (routes, ports) = fixed.routes(2).unwrap();
+        let builder = Builder::new(routes, ports);
+        let stats: Vec<_> = workers.iter().map(|_| Arc::new(WorkerStats::new(128))).collect();
+        let publisher = Publisher::new(builder.snapshot().clone(), stats.clone());
+        let now = Tick(u32::MAX - 500);
+        let kernel = Kernel::default();
+        let queue = |exists: bool| exists.then(MemQueue::default);
+        let queues = |ports: &Queues| ports.map(|(rx, tx)| (queue(rx).into_iter().collect(), queue(tx))).into();
+        let wirings = Wiring::among(workers.iter().map(queues).collect()).unwrap();
+        let workers = wirings.into_iter().zip(&stats).map(|(wiring, stats)| {
+            let slots = slots_for(CONNECTIONS);
+            let conns = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
+            let templates = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
+            let pipeline = Pipeline::new(conns, templates, stats.clone(), Secret::new([1, 2]));
+            Worker::wired(publisher.subscribe(), pipeline, wiring, kernel.clone(), Nobody, MemPool::new(4096), now)
+        });
+        let crew = Crew { workers: workers.collect(), now };
+        let director = Director::new(builder, publisher, stats.clone(), crew);
+        Self { director, stats, kernel, pool: MemPool::new(1 << 20), sent: Vec::new() }
+    }
+
+    /// Does lines of ipvsadm, which must succeed.
+    pub fn ipvsadm(&mut self, lines: &str) {
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let (mut output, mut errors) = (Vec::new(), Vec::new());
+            let mut session = Session {
+                program: "ipvsadm",
+                executor: self,
+                names: &Table::default(),
+                input: &mut std::io::empty(),
+                output: &mut output,
+                errors: &mut errors,
+            };
+            let status = session.run(&arguments);
+            assert_eq!(status.status, 0, "{line}: {}", String::from_utf8_lossy(&errors));
+        }
+    }
+
+    fn crew(&mut self) -> &mut Crew {
+        self.director.workers()
+    }
+
+    /// Puts a packet into a worker's receive queue of a port. It stays there until a worker turns.
+    pub fn receive(&mut self, worker: usize, port: u16, packet: &[u8]) {
+        let frame = [&MACS[usize::from(port)][..], &GATEWAY, &[8, 0], packet].concat();
+        let frame = self.pool.frame(&frame).unwrap();
+        self.crew().workers[worker].receive_queue(port).expect("a queue").frames.push_back(frame);
+    }
+
+    /// Turns one worker once, and collects what it sent.
+    pub fn turn(&mut self, worker: usize) -> usize {
+        let Crew { workers, now } = self.director.workers();
+        let came = workers[worker].turn(*now);
+        for port in [OUTSIDE, INSIDE] {
+            let Some(queue) = workers[worker].transmit_queue(port) else { continue };
+            self.sent.extend(queue.frames.drain(..).map(|frame| (port, frame.bytes()[14..].to_vec())));
+        }
+        came
+    }
+
+    /// Turns all workers until nothing moves. Answers what was sent since the last answer, in order for each port.
+    pub fn settle(&mut self) -> Vec<(u16, Vec<u8>)> {
+        let workers = self.stats.len();
+        let mut quiet = 0;
+        while quiet < 3 {
+            let came: usize = (0..workers).map(|worker| self.turn(worker)).sum();
+            quiet = if came == 0 { quiet + 1 } else { 0 };
+        }
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Sends a packet in by a queue, and lets it come out.
+    pub fn send(&mut self, worker: usize, port: u16, packet: &[u8]) -> Vec<(u16, Vec<u8>)> {
+        self.receive(worker, port, packet);
+        self.settle()
+    }
+
+    /// Connections and templates, each with its worker.
+    pub fn connections(&mut self) -> Vec<(usize, ConnView)> {
+        let snapshot = self.director.snapshot();
+        let Crew { workers, now } = self.director.workers();
+        let mut views = Vec::new();
+        for (index, worker) in workers.iter_mut().enumerate() {
+            let mut place = Listing::Start;
+            while place != Listing::End {
+                let visit = |view| views.push((index, view));
+                place = worker.pipeline().list(&snapshot, *now, place, usize::MAX, visit);
+            }
+        }
+        views
+    }
+
+    /// A counter, summed over the workers.
+    pub fn sum(&self, counter: impl Fn(&WorkerStats) -> &Counter) -> u64 {
+        self.stats.iter().map(|stats| counter(stats).get()).sum()
+    }
+
+    /// Frames dropped for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.sum(|stats| &stats.drops[reason as usize])
+    }
+
+    /// What the kernel got since the last answer.
+    pub fn to_kernel(&self) -> Vec<(u16, Vec<u8>)> {
+        self.kernel.0.lock().unwrap().drain(..).map(|(port, frame)| (port, frame.bytes()[14..].to_vec())).collect()
+    }
+
+    /// The identities of the counters: of each worker, and of all together when nothing moves any more. And every frame
+    /// is somewhere once.
+    pub fn check_identities(&self) {
+        for (worker, stats) in self.stats.iter().enumerate() {
+            let came = stats.received.get() + stats.handed_in.get();
+            let went = stats.forwarded.get() + stats.to_kernel.get() + stats.dropped();
+            assert_eq!(came, went + stats.held.get() + stats.handed_out.get(), "worker {worker}");
+        }
+        assert_eq!(
+            self.sum(|stats| &stats.handed_out),
+            self.sum(|stats| &stats.handed_in),
+            "frames are still in rings"
+        );
+        let held: u64 = self.stats.iter().map(|stats| stats.held.get()).sum();
+        let with_kernel = self.kernel.0.lock().unwrap().len();
+        assert_eq!(self.pool.in_use(), held as usize + with_kernel, "frames were lost or kept");
+    }
+}
+
+impl Executor for Rig {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.director.execute(command)
+    }
+}
