@@ -27,7 +27,8 @@ pub enum Kind {
     Sctp,
     /// A whole ICMP message of type 3, 4 or 11: an error about a packet that [`quoted`] reads.
     IcmpError,
-    /// A fragment of TCP, UDP, SCTP or ICMP: [`fragment`] says which piece. Ports and flags are set in a first one.
+    /// A fragment of TCP, UDP, SCTP or ICMP: [`fragment`] says which piece. Ports are set in a first one;
+    /// flags never, so that none is taken for an ordinary packet of its connection.
     Fragment,
     /// Not for a director: other protocols and ICMP types, ARP, IPv6, multicast and broadcast frames.
     #[default]
@@ -323,13 +324,15 @@ fn transport(payload: &[u8], fragment: u16, parsed: &mut Parsed) -> Result<Kind,
         });
     }
     parsed.ports = header(payload, 0).map_or(0, |ports| u32_at::<4>(ports, 0));
-    if kind == Kind::Udp {
-        parsed.flags = tcp::flags::ACK;
+    if is_fragment {
+        return Ok(Kind::Fragment);
     }
-    if kind == Kind::Tcp {
-        parsed.flags = payload.get(tcp::FLAGS).copied().unwrap_or(0);
-    }
-    Ok(if is_fragment { Kind::Fragment } else { kind })
+    parsed.flags = match kind {
+        Kind::Udp => tcp::flags::ACK,
+        Kind::Tcp => payload.get(tcp::FLAGS).copied().unwrap_or(0),
+        _ => 0,
+    };
+    Ok(kind)
 }
 
 /// Which piece of its packet a fragment is.
