@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// If the filter is not understood.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
+    let filter = EnvFilter::try_new(filter).map_err(|_| {
+        anyhow::anyhow!("--log-level '{filter}' is not understood: error, warn, info, debug or trace, also for parts (info,dpdk=debug)")
+    })?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => subscriber.with_ansi(colours()).init(),

@@ -38,7 +38,8 @@ use workers::Lcores;
 const TICK: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let (eal_arguments, options) = match options::split(std::env::args().skip(1).collect()) {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let (eal_arguments, options) = match options::split(words.collect()) {
         Ok(split) => split,
         Err(error) => error.exit(),
     };

@@ -23,16 +23,16 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub workers: Option<std::num::NonZeroU8>,
     /// Connections that a worker can keep
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(1..=1 << 30))]
     pub connections: Option<usize>,
     /// Real servers that can be configured, over all services
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(1..=1 << 24))]
     pub destinations: Option<usize>,
     /// Frames in the memory pool
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1024..))]
     pub mbufs: Option<u32>,
     /// Bytes of a frame's buffer
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(256..))]
     pub mbuf_size: Option<u16>,
     /// What a worker does while its queues are empty
     #[arg(long, value_enum, value_name = "MODE")]
@@ -43,6 +43,12 @@ pub struct Options {
     /// How it is logged
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+/// A number of so many. It is memory, all of which is taken at the start.
+fn number(range: std::ops::RangeInclusive<u64>) -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser;
+    clap::value_parser!(u64).range(range).map(|n| n as usize)
 }
 
 /// The form of log lines.
@@ -127,6 +133,22 @@ mod tests {
         assert_eq!(options.ports, [port]);
         let (eal, options) = split(words("--config f.toml")).unwrap();
         assert!(eal.is_empty() && options.config == Some("f.toml".into()));
+    }
+
+    #[test]
+    fn a_number_that_no_memory_holds_is_refused() {
+        for line in [
+            "--connections 0",
+            "--connections 18446744073709551615",
+            "--destinations 99999999999",
+            "--destinations 18446744073709551616",
+            "--mbufs 0",
+            "--mbuf-size 0",
+        ] {
+            assert!(split(words(line)).is_err(), "{line}");
+        }
+        let (_, options) = split(words("--connections 1 --destinations 16777216")).unwrap();
+        assert_eq!((options.connections, options.destinations), (Some(1), Some(1 << 24)));
     }
 
     #[test]

@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file is wrong.
     #[error("{}", lines(path, mistakes))]
@@ -129,7 +129,7 @@ impl Config {
     /// # Errors
     /// The file cannot be read or has mistakes.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|error| Error::Read { path: path.to_owned(), error })?;
         Self::parse(&text).map_err(|mistakes| Error::Wrong { path: path.to_owned(), mistakes })
     }
 

@@ -9,6 +9,8 @@ use crate::ipvsadm::names::Names;
 use crate::ipvsadm::system::SystemNames;
 use crate::socket::{self, Answer, LONGEST, request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use std::fs;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -108,7 +110,7 @@ impl Server {
         let clients = AtomicUsize::new(0);
         std::thread::scope(|threads| {
             while !stop.load(Ordering::Relaxed) {
-                if !readable(&self.listener) {
+                if !ready(&self.listener, PollFlags::IN) {
                     continue;
                 }
                 let stream = match self.listener.accept() {
@@ -179,17 +181,37 @@ impl Drop for Serving {
     }
 }
 
-/// Waits until there is something to read, but not for long.
-fn readable(stream: &impl std::os::fd::AsFd) -> bool {
+/// Waits until there is something to read, or room to write, but not for long.
+fn ready(stream: &impl std::os::fd::AsFd, what: PollFlags) -> bool {
     let timeout = Timespec { tv_sec: 0, tv_nsec: NOTICE.subsec_nanos().into() };
-    let mut ready = [PollFd::new(stream, PollFlags::IN)];
+    let mut ready = [PollFd::new(stream, what)];
     poll(&mut ready, Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 
 /// A client's stream. Once it has not taken bytes in time, it takes none any more, so that a long list for it ends soon.
+/// A daemon that ends does not wait for it.
 struct Patient<'a> {
     stream: &'a UnixStream,
+    stop: &'a AtomicBool,
     lost: bool,
+}
+
+impl Patient<'_> {
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if ready(self.stream, PollFlags::OUT) {
+                match send(self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    sent => return Ok(sent?),
+                }
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "an answer was not taken in time"))
+    }
 }
 
 impl Write for Patient<'_> {
@@ -197,7 +219,7 @@ impl Write for Patient<'_> {
         if self.lost {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        self.stream.write(bytes).inspect_err(|_| self.lost = true)
+        self.send(bytes).inspect_err(|_| self.lost = true)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -230,7 +252,6 @@ impl Client<'_> {
     fn serve(&mut self) -> io::Result<()> {
         self.stream.set_nonblocking(false)?;
         self.stream.set_read_timeout(Some(PATIENCE))?;
-        self.stream.set_write_timeout(Some(PATIENCE))?;
         let mut prompted = false;
         while let Some(line) = self.line()? {
             if line.trim_start().starts_with('{') {
@@ -238,10 +259,10 @@ impl Client<'_> {
                 let answer = Answer::from(result).line();
                 // An answer is a line of its own, also after a prompt.
                 let answer = if std::mem::take(&mut prompted) { format!("\n{answer}") } else { answer };
-                self.stream.write_all(answer.as_bytes())?;
+                self.patient().write_all(answer.as_bytes())?;
                 continue;
             }
-            let mut output = BufWriter::new(Patient { stream: &self.stream, lost: false });
+            let mut output = BufWriter::new(self.patient());
             let mut errors = Vec::new();
             let mut executor = Shared(self.executor);
             let outcome = Console::new(&mut executor, self.names, Place::Socket, &mut output, &mut errors).line(&line);
@@ -254,6 +275,10 @@ impl Client<'_> {
             output.flush()?;
         }
         Ok(())
+    }
+
+    fn patient(&self) -> Patient<'_> {
+        Patient { stream: &self.stream, stop: self.stop, lost: false }
     }
 
     /// A thread that panicked in the middle of a command must not take the daemon's control along.
@@ -276,7 +301,7 @@ impl Client<'_> {
             searched = self.rest.len();
             let now = Instant::now();
             if searched > LONGEST {
-                self.stream.write_all(b"line too long\n")?;
+                self.patient().write_all(b"line too long\n")?;
                 return Err(io::Error::other("line too long"));
             }
             if searched > 0 && now.duration_since(*first_byte.get_or_insert(now)) > PATIENCE {
@@ -288,7 +313,7 @@ impl Client<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            if !readable(&self.stream) {
+            if !ready(&self.stream, PollFlags::IN) {
                 continue;
             }
             let mut buffer = [0; 16 * 1024];

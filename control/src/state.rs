@@ -419,6 +419,11 @@ fn check_service(spec: &ServiceSpec) -> Result<(), Error> {
     if Kind::by_name(&spec.scheduler).is_none() || !engine_known {
         return Err(Error::SchedulerNotFound);
     }
+    // Mark 0 is no mark; and moments more than a month ahead are not told from those that have passed.
+    let no_mark = matches!(spec.service, ServiceName::Mark { mark: 0, .. });
+    if no_mark || spec.persistence.is_some_and(|seconds| !(1..=MAX_TIMEOUT).contains(&seconds)) {
+        return Err(Error::Invalid);
+    }
     match (spec.service.family(), spec.netmask) {
         (Family::V4, None | Some(Netmask::Mask(_))) | (Family::V6, None | Some(Netmask::Prefix(1..=128))) => Ok(()),
         _ => Err(Error::Invalid),

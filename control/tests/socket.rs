@@ -275,3 +275,21 @@ fn a_list_that_breaks_off_does_not_look_whole() {
     assert_eq!((status, output.lines().count()), (Some(3), 2), "the rest did not come");
     assert!(errors.contains("is not all"), "{errors}");
 }
+
+/// More than a socket holds, for a client that takes none of it.
+#[test]
+fn a_client_that_does_not_read_keeps_no_daemon_from_ending() {
+    let mut served = Served::start();
+    let mut client = UnixStream::connect(served.socket()).unwrap();
+    client.write_all(&b"-Lnc\n".repeat(50)).unwrap();
+    let mut first = [0];
+    client.read_exact(&mut first).unwrap();
+    let serving = served.serving.take();
+    let (ended, end) = std::sync::mpsc::channel();
+    let stopping = std::thread::spawn(move || {
+        drop(serving);
+        ended.send(())
+    });
+    assert!(end.recv_timeout(std::time::Duration::from_secs(10)).is_ok(), "the client is waited for");
+    stopping.join().unwrap().unwrap();
+}

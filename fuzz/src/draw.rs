@@ -6,11 +6,12 @@ pub(crate) struct Draw<'a> {
     left: &'a [u8],
     /// Frames may be such as no honest host sends.
     pub bent: bool,
+    serial: u16,
 }
 
 impl<'a> Draw<'a> {
     pub fn new(left: &'a [u8]) -> Self {
-        Self { left, bent: false }
+        Self { left, bent: false, serial: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -21,6 +22,12 @@ impl<'a> Draw<'a> {
         let (first, rest) = self.left.split_first().unwrap_or((&0, &[]));
         self.left = rest;
         *first
+    }
+
+    /// A number that was not given out lately.
+    pub fn serial(&mut self) -> u16 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
     }
 
     pub fn word(&mut self) -> u16 {

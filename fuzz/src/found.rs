@@ -3,8 +3,7 @@
 use crate::check::{Leaving, l3};
 use crate::frames::Packet;
 use crate::world::{GATEWAY, MACS, Sizes, World, lock};
-use control::console::{self, Outcome};
-use control::ipvsadm::names::Table;
+use control::console::Outcome;
 use forwarder::clock::Tick;
 use forwarder::pipeline::DropReason;
 use packet_io::Frame as _;
@@ -27,8 +26,7 @@ fn world() -> World {
 
 fn say(world: &mut World, lines: &[&str]) {
     for line in lines {
-        let said = console::line(line, world, &Table::default());
-        assert_eq!((said.outcome, said.text.as_str()), (Outcome::Done, ""), "{line}");
+        assert_eq!(world.say(line), (Outcome::Done, String::new()), "{line}");
     }
 }
 
@@ -68,8 +66,8 @@ fn a_worker_that_skipped_a_snapshot_schedules_all_the_same() {
     let mut world = world();
     world.lcore.lock().stubborn = true;
     for line in ["-A -t 10.0.0.100:80 -s wrr", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m"] {
-        let said = console::line(line, &mut world, &Table::default());
-        assert!(said.text.contains("worker"), "{}", said.text);
+        let (_, text) = world.say(line);
+        assert!(text.contains("worker"), "{text}");
     }
     world.neighbour(1, [192, 168, 1, 3].into(), Some(None));
     assert_eq!(went_to(&pass(&mut world, 0, &from_client(1000, SYN))), (TWO, 80));

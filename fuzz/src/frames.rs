@@ -169,8 +169,9 @@ pub(crate) fn packet(draw: &mut Draw<'_>, sources: &[[u8; 4]], destinations: &[[
     packet
 }
 
-/// What a packet wears besides: tags, options, TTL, fragment fields.
+/// What a packet wears besides: identification, tags, options, TTL, fragment fields.
 pub(crate) fn dress(draw: &mut Draw<'_>, packet: &mut Packet) {
+    packet.id = draw.serial();
     match draw.below(24) {
         0 => packet.tags = draw.of(&[&[5][..], &[5, 6], &[1, 2, 3]]).to_vec(),
         1 => packet.ttl = draw.of(&[0, 1, 2, 255]),
@@ -178,7 +179,9 @@ pub(crate) fn dress(draw: &mut Draw<'_>, packet: &mut Packet) {
         3 => {
             let fragments: &[u16] = &[0x4000, 0x4000, 0x2000, 1, 0x2001, 0x1fff, 0x3fff];
             packet.fragment = draw.of(if draw.bent { fragments } else { &fragments[..2] });
-            packet.id = draw.word();
+            if draw.bent {
+                packet.id = draw.below(4) as u16;
+            }
         }
         4 => {
             let options: [&[u8]; 5] =

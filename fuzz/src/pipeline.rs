@@ -9,8 +9,6 @@ use crate::check::{self, Leaving};
 use crate::draw::Draw;
 use crate::frames::{self, Packet};
 use crate::world::{DESTINATIONS, GATEWAY, GUE, MACS, Sizes, World, lock};
-use control::console;
-use control::ipvsadm::names::Table;
 use forwarder::clock::Tick;
 use forwarder::route::{Mac, NextHop};
 use forwarder::service::DestId;
@@ -68,7 +66,12 @@ pub fn play(data: &[u8]) -> Arc<WorkerStats> {
             "-a -t 10.0.0.100:80 -r 192.168.1.2 -i",
             "-a -t 10.0.0.100:80 -r 192.168.1.4 -m",
         ],
-        &["-A -u 10.0.0.100:53 -s rr", "-a -u 10.0.0.100:53 -r 192.168.1.2 -m", "-a -u 10.0.0.100:53 -r 172.16.0.1 -m"],
+        &[
+            "-A -u 10.0.0.100:53 -s rr",
+            "-a -u 10.0.0.100:53 -r 192.168.1.2 -m",
+            "set vs nat_icmp_send 1",
+            "-a -u 10.0.0.100:53 -r 172.16.0.1 -m",
+        ],
         &[
             "-A -t 10.0.0.100:0 -s sh -p 60",
             "-a -t 10.0.0.100:0 -r 192.168.1.2 -m -x 2",
@@ -322,7 +325,7 @@ impl Play {
     }
 
     fn command(&mut self, line: &str) {
-        console::line(line, &mut self.world, &Table::default());
+        self.world.say(line);
         self.note_limits();
     }
 

@@ -1,7 +1,7 @@
 //! Lines of the control socket: JSON requests and the console's.
 
 use control::command::{Command, Error, Reply};
-use control::console::{self, Outcome};
+use control::console::{Console, Outcome, Place};
 use control::ipvsadm::Executor;
 use control::ipvsadm::names::Table;
 use control::socket::{Answer, request};
@@ -29,8 +29,12 @@ pub fn run(data: &[u8]) {
             let answer = Answer::from(result.clone()).line();
             assert_eq!(answer.matches('\n').count(), 1, "{answer}");
             assert_eq!(Answer::result(&answer), result);
-        } else if console::line(line, &mut director, &Table::default()).outcome == Outcome::Goodbye {
-            return;
+        } else {
+            let (mut output, mut errors, names) = (Vec::new(), Vec::new(), Table::default());
+            let mut console = Console::new(&mut director, &names, Place::Socket, &mut output, &mut errors);
+            if console.line(line) == Outcome::Goodbye {
+                return;
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A director in memory, with two ports, real servers, clients and a kernel: what the pipeline target plays with.
 
 use control::command::{Command, ConnectionPage, Error, PortView, Reply};
+use control::console::{self, Console, Outcome};
 use control::director::{self, Director, Workers};
 use control::ipvsadm::Executor;
+use control::ipvsadm::names;
 use control::publish::Builder;
 use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot};
@@ -118,6 +120,10 @@ impl Workers for Lcore {
     fn ports(&mut self, _: Option<u16>, _: bool) -> Vec<PortView> {
         Vec::new()
     }
+    fn set_forwarding(&mut self, _: bool) {}
+    fn set_promiscuous(&mut self, _: u16, _: bool) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// How big everything is.
@@ -224,6 +230,14 @@ impl World {
             let published = self.director.route(routes, ports);
             assert!(published.is_ok() || stubborn, "{published:?}");
         }
+    }
+
+    /// Does a line of the console; answers what it printed, refusals included.
+    pub fn say(&mut self, line: &str) -> (Outcome, String) {
+        let (mut output, mut errors, known) = (Vec::new(), Vec::new(), names::Table::default());
+        let outcome = Console::new(self, &known, console::Place::Socket, &mut output, &mut errors).line(line);
+        output.extend(errors);
+        (outcome, String::from_utf8_lossy(&output).into_owned())
     }
 
     /// What has left since the last look, with its port.

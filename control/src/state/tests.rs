@@ -138,8 +138,12 @@ fn refused_commands_change_nothing() {
     engine.engine = Some("nosuch".to_owned());
     let mut mask = ServiceSpec::new(web());
     mask.netmask = Some(Netmask::Prefix(64));
+    let persistent = |seconds| ServiceSpec { persistence: Some(seconds), ..ServiceSpec::new(web()) };
     let rows = [
         (Command::AddService(ServiceSpec::new(web())), Error::ServiceExists),
+        (Command::AddService(ServiceSpec::new(ServiceName::Mark { mark: 0, ipv6: false })), Error::Invalid),
+        (Command::EditService(persistent(0)), Error::Invalid),
+        (Command::EditService(persistent(MAX_TIMEOUT + 1)), Error::Invalid),
         (Command::EditService(unknown), Error::SchedulerNotFound),
         (Command::EditService(engine), Error::SchedulerNotFound),
         (Command::EditService(mask), Error::Invalid),
