@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::lcore::{Question, Shared};
 use crate::ports::DirectorPort;
-use control::command::{ConnectionPage, ExtendedStat, PortRates, PortStats, PortView};
+use control::command::{ConnectionPage, Error, ExtendedStat, PortRates, PortStats, PortView};
 use control::director::{self, Workers};
 use forwarder::clock::Tick;
 use forwarder::pipeline::Listing;
@@ -47,17 +47,16 @@ impl Workers for Lcores {
         looks < LOOKS
     }
 
-    fn connections(&mut self, cursor: u64) -> ConnectionPage {
+    fn connections(&mut self, cursor: u64) -> Result<ConnectionPage, Error> {
         let (mut worker, mut listing) = place(cursor);
         let mut page = ConnectionPage::default();
         while let Some(shared) = self.shared.get(worker) {
             let (answer, answered) = sync_channel(1);
             let question = Question { from: listing, limit: SLOTS, room: Vec::with_capacity(SLOTS), answer };
-            if shared.questions.push(question).is_err() {
-                break;
-            }
-            // A worker that does not answer is stalled; its page ends here.
-            let Ok((views, next)) = answered.recv_timeout(ANSWER) else { break };
+            // A worker that does not answer is stalled: a list without its connections would look whole.
+            let silent = Error::Silent { worker };
+            shared.questions.push(question).map_err(|_| silent.clone())?;
+            let (views, next) = answered.recv_timeout(ANSWER).map_err(|_| silent)?;
             page.connections.extend(views.iter().map(director::connection));
             (worker, listing) = if next == Listing::End { (worker + 1, Listing::Start) } else { (worker, next) };
             if !page.connections.is_empty() {
@@ -65,7 +64,7 @@ impl Workers for Lcores {
             }
         }
         page.next = (worker < self.shared.len()).then(|| self::cursor(worker, listing));
-        page
+        Ok(page)
     }
 
     fn interface_mtu(&self, name: &str) -> Option<u32> {

@@ -114,8 +114,8 @@ impl Workers for Twin {
         looks < 8
     }
 
-    fn connections(&mut self, _: u64) -> ConnectionPage {
-        ConnectionPage { connections: self.list().iter().map(connection).collect(), next: None }
+    fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage { connections: self.list().iter().map(connection).collect(), next: None })
     }
 
     fn interface_mtu(&self, name: &str) -> Option<u32> {

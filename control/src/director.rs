@@ -27,7 +27,10 @@ pub trait Workers {
     /// false ends the wait.
     fn wait(&mut self, looks: u32) -> bool;
     /// A page of the connections of all workers; see [`Observed::connections`].
-    fn connections(&mut self, cursor: u64) -> ConnectionPage;
+    ///
+    /// # Errors
+    /// [`Error::Silent`].
+    fn connections(&mut self, cursor: u64) -> Result<ConnectionPage, Error>;
     /// The MTU of a network interface, if there is one of this name.
     fn interface_mtu(&self, name: &str) -> Option<u32>;
     /// The ports by number, or only this one; `extended` with all that their drivers count.
@@ -244,7 +247,7 @@ impl<W: Workers> Observed for View<'_, W> {
         })
     }
 
-    fn connections(&self, cursor: u64) -> ConnectionPage {
+    fn connections(&self, cursor: u64) -> Result<ConnectionPage, Error> {
         self.workers.borrow_mut().connections(cursor)
     }
 

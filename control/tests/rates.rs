@@ -28,8 +28,8 @@ impl Observed for Traffic {
     fn live(&self, _: DestId) -> Live {
         Live::default()
     }
-    fn connections(&self, _: u64) -> ConnectionPage {
-        ConnectionPage::default()
+    fn connections(&self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage::default())
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         None

@@ -32,7 +32,7 @@ impl Observed for Table2500 {
     fn live(&self, _: DestId) -> Live {
         Live::default()
     }
-    fn connections(&self, cursor: u64) -> ConnectionPage {
+    fn connections(&self, cursor: u64) -> Result<ConnectionPage, Error> {
         let end = (cursor + PAGE).min(CONNECTIONS);
         let view = |n: u64| ConnectionView {
             protocol: "TCP".into(),
@@ -46,7 +46,7 @@ impl Observed for Table2500 {
             server_port: 80,
             engine: None,
         };
-        ConnectionPage { connections: (cursor..end).map(view).collect(), next: (end < CONNECTIONS).then_some(end) }
+        Ok(ConnectionPage { connections: (cursor..end).map(view).collect(), next: (end < CONNECTIONS).then_some(end) })
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         Some(1500)

@@ -111,8 +111,8 @@ impl Workers for Lcore {
         }
         !running.stubborn
     }
-    fn connections(&mut self, _: u64) -> ConnectionPage {
-        ConnectionPage::default()
+    fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage::default())
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         Some(1500)

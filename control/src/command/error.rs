@@ -134,6 +134,12 @@ pub enum Error {
         /// Its number.
         worker: usize,
     },
+    /// A worker does not answer, so that its connections cannot be listed.
+    #[error("worker {worker} does not answer, so what is listed is not all; see `show worker`")]
+    Silent {
+        /// Its number.
+        worker: usize,
+    },
     /// The director cannot be asked, or its answer broke off.
     #[error("{why}")]
     Unreachable {

@@ -24,7 +24,7 @@ impl Workers for Still {
         self.stats.snapshot.add(1);
         true
     }
-    fn connections(&mut self, cursor: u64) -> ConnectionPage {
+    fn connections(&mut self, cursor: u64) -> Result<ConnectionPage, Error> {
         let view = |n: u64| ConnectionView {
             protocol: "TCP".into(),
             expires: 61,
@@ -37,10 +37,10 @@ impl Workers for Still {
             server_port: 80,
             engine: None,
         };
-        ConnectionPage {
+        Ok(ConnectionPage {
             connections: (cursor..cursor + 3).map(view).collect(),
             next: (cursor < 3).then_some(cursor + 3),
-        }
+        })
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         Some(1500)

@@ -1,6 +1,6 @@
 //! What the desired state has to ask of the running director. A trait, so that the state is tested without one.
 
-use crate::command::{ConnectionPage, Counters};
+use crate::command::{ConnectionPage, Counters, Error};
 use forwarder::clock::Tick;
 use forwarder::service::DestId;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,7 +33,10 @@ pub trait Observed {
     }
 
     /// A page of the connection table. Cursor 0 is the start.
-    fn connections(&self, cursor: u64) -> ConnectionPage;
+    ///
+    /// # Errors
+    /// [`Error::Silent`].
+    fn connections(&self, cursor: u64) -> Result<ConnectionPage, Error>;
 
     /// The MTU of an interface; none if there is no such interface.
     fn interface_mtu(&self, name: &str) -> Option<u32>;
@@ -65,8 +68,8 @@ impl Observed for Idle {
     fn live(&self, _: DestId) -> Live {
         Live::default()
     }
-    fn connections(&self, _: u64) -> ConnectionPage {
-        ConnectionPage::default()
+    fn connections(&self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage::default())
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         None

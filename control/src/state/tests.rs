@@ -24,8 +24,8 @@ impl Observed for Director {
     fn live(&self, id: DestId) -> Live {
         self.live.borrow().get(&id).copied().unwrap_or_default()
     }
-    fn connections(&self, _: u64) -> ConnectionPage {
-        ConnectionPage::default()
+    fn connections(&self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage::default())
     }
     fn interface_mtu(&self, name: &str) -> Option<u32> {
         (name == "int0").then_some(1500)
