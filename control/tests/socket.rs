@@ -252,7 +252,6 @@ fn answering(bytes: &'static [u8]) -> (tempfile::TempDir, PathBuf, JoinHandle<()
 
 #[test]
 fn a_list_that_breaks_off_does_not_look_whole() {
-    let whole = br#"{"reply":{"connections":{"connections":[],"next":7}}}"#;
     let rows: [(&'static [u8], &str, &str, i32, &str); 6] = [
         (b"{\"reply\":{\"services\":[", "rvsadm", "-Ln", 3, "in the middle of an answer"),
         (b"{\"reply\":{\"services\":[]}}", "rvsadm", "-Ln", 3, "in the middle of an answer"),
@@ -268,12 +267,28 @@ fn a_list_that_breaks_off_does_not_look_whole() {
         assert_eq!((status, output.as_str()), (Some(expected), ""), "{errors}");
         assert!(errors.contains(message) && errors.lines().count() == 1, "{errors}");
     }
-    let first_page: &'static [u8] = Vec::leak([whole.as_slice(), b"\n"].concat());
-    let (directory, socket, thread) = answering(first_page);
-    let (status, output, errors) = printed(&call(directory.path(), &socket, "rvsadm", "-Lnc", ""));
-    thread.join().unwrap();
-    assert_eq!((status, output.lines().count()), (Some(3), 2), "the rest did not come");
-    assert!(errors.contains("is not all"), "{errors}");
+}
+
+#[test]
+fn a_list_of_connections_that_breaks_off_says_so_in_itself_too() {
+    let row = r#"{"protocol":"TCP","expires":900,"state":"ESTABLISHED","client":"10.0.0.9","client_port":7,"virtual":"10.0.0.1",
+        "virtual_port":80,"server":"10.0.0.2","server_port":80}"#
+        .replace('\n', "");
+    let page = format!("{{\"reply\":{{\"connections\":{{\"connections\":[{row}],\"next\":7}}}}}}\n");
+    let half = &page[..page.len() / 2];
+    for (name, options, status) in
+        [("rvsadm", "-Lnc", 3), ("ipvsadm", "-Lnc", 255), ("rvsadm", "-L -c --json", 3), ("rvsadm", "show conn", 3)]
+    {
+        for rest in ["", half] {
+            let (directory, socket, thread) = answering(Vec::leak([&page, rest].concat().into_bytes()));
+            let (got, output, errors) = printed(&call(directory.path(), &socket, name, options, ""));
+            thread.join().unwrap();
+            assert_eq!((got, errors.lines().count()), (Some(status), 1), "{name} {options}: {errors}");
+            assert!(errors.contains("is not all"), "{errors}");
+            assert!(output.contains("10.0.0.9"), "{output}");
+            assert!(output.ends_with("*** the list breaks off here\n"), "{output}");
+        }
+    }
 }
 
 /// More than a socket holds, for a client that takes none of it.

@@ -178,12 +178,19 @@ impl Console<'_> {
         let form = Form { numeric: said.has("numeric"), columns: Columns::default(), ..Form::default() };
         let limit = said.number("N").unwrap_or(u64::MAX);
         let (mut cursor, mut count) = (Some(0), 0);
-        if !counting {
-            self.print(if json { "{\"connections\":[" } else { format::connection_titles(&form) });
-        }
-        while let (Some(from), true) = (cursor, count < limit) {
-            let Reply::Connections(page) = self.executor.execute(Command::Connections { cursor: from })? else { break };
-            let mut text = String::new();
+        let titles = if json { "{\"connections\":[" } else { format::connection_titles(&form) };
+        while let (Some(from), true) = (cursor, count < limit || cursor == Some(0)) {
+            let mut text = String::from(if counting || from != 0 { "" } else { titles });
+            let page = match self.executor.execute(Command::Connections { cursor: from }) {
+                Ok(Reply::Connections(page)) => page,
+                Ok(_) => break,
+                Err(error) => {
+                    if !counting && from != 0 {
+                        self.print(format::BROKEN_OFF);
+                    }
+                    return Err(error);
+                }
+            };
             for view in page.connections.iter().filter(|view| filter.passes(view)) {
                 if count >= limit {
                     break;

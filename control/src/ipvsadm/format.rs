@@ -371,6 +371,9 @@ pub fn connection_titles(form: &Form) -> &'static str {
     }
 }
 
+/// Ends a list whose rest never came: whoever sees only the list must not take it for whole. It makes broken JSON, too.
+pub const BROKEN_OFF: &str = "*** the list breaks off here\n";
+
 /// A row of a list of connections.
 #[must_use]
 pub fn connection(view: &ConnectionView, form: &Form, names: &dyn Names) -> String {

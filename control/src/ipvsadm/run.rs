@@ -129,6 +129,11 @@ impl Session<'_> {
             }
             print(*output, &text);
             Ok(())
+        })
+        .inspect_err(|_| {
+            if titles.is_none() {
+                print(*output, format::BROKEN_OFF);
+            }
         })?;
         if form.json {
             self.print("]}\n");

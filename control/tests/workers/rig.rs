@@ -67,8 +67,8 @@ impl Workers for Crew {
         self.workers.iter_mut().for_each(|worker| _ = worker.turn(self.now));
         looks < 4
     }
-    fn connections(&mut self, _: u64) -> ConnectionPage {
-        ConnectionPage::default()
+    fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage::default())
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         Some(1500)
