@@ -136,17 +136,12 @@ where
     }
 
     /// Sends a frame in fragments; the first counts as the forwarded frame.
-    fn split(&mut self, port: u16, l3: u8, mtu: u16, frame: F) {
-        let Self { egress, pool, stats, .. } = self;
-        let Some(egress) = egress.get_mut(usize::from(port)) else { return self.drop(DropReason::NoRoute, frame) };
-        let mut own = false;
-        let whole = fragment::split(frame.bytes(), l3.into(), mtu, pool, |fragment| {
-            egress.push(fragment, std::mem::replace(&mut own, true), stats);
-        });
-        if !whole {
-            let lost = if own { &stats.own_dropped } else { &stats.drops[DropReason::NoBuffer as usize] };
-            lost.add(1);
+    fn split(&mut self, way: Way, frame: F, now: Tick) {
+        let Self { egress, held, pool, stats, resolver, .. } = self;
+        if let Some(waiting) = way.waiting {
+            resolver.resolve(waiting);
         }
+        cut(frame.bytes(), 1, way, now, egress, held, pool, stats);
     }
 
     /// Counts and releases a frame.
@@ -381,11 +376,15 @@ where
                 }
                 // It was translated for the director's own kernel.
                 Verdict::Kernel => self.hand_whole_to_kernel(&turn, longest, count),
-                Verdict::Transmit(port) => self.send_whole(port, longest, count),
-                Verdict::Split { port, mtu, .. } => self.send_whole(port, mtu.min(longest), count),
+                Verdict::Transmit(port) => {
+                    self.send_whole(Way { port, mtu: longest, waiting: None }, count, turn.now);
+                }
+                Verdict::Split { port, mtu, waiting, .. } => {
+                    self.send_whole(Way { port, mtu: mtu.min(longest), waiting }, count, turn.now);
+                }
                 Verdict::Hold(waiting) => {
-                    self.resolver.resolve(waiting);
-                    self.stats.drops[DropReason::Unresolved as usize].add(count as u64);
+                    let way = Way { port: waiting.port, mtu: longest, waiting: Some(waiting) };
+                    self.send_whole(way, count, turn.now);
                 }
                 Verdict::Drop(reason) => self.stats.drops[reason as usize].add(count as u64),
                 Verdict::Answer(port, reason) => {
@@ -407,20 +406,13 @@ where
         }
     }
 
-    /// Sends the packet that was put together from `count` fragments, in fragments of at most `mtu` bytes. The identity
-    /// of the counters holds for what came: `count` frames were forwarded, however many leave.
-    fn send_whole(&mut self, port: u16, mtu: u16, count: usize) {
-        let Self { egress, pool, stats, collector, .. } = self;
-        let mut left = count as u64;
-        let bytes = collector.whole.bytes();
-        let sent = match (egress.get_mut(usize::from(port)), ethernet::payload(bytes)) {
-            (Some(egress), Some((_, l3))) => fragment::split(bytes, l3, mtu, pool, |fragment| {
-                egress.push(fragment, left == 0, stats);
-                left = left.saturating_sub(1);
-            }),
-            _ => false,
-        };
-        if sent { stats.forwarded.add(left) } else { stats.drops[DropReason::NoBuffer as usize].add(left) }
+    /// Sends the packet that was put together from `count` fragments, in fragments again.
+    fn send_whole(&mut self, way: Way, count: usize, now: Tick) {
+        let Self { egress, held, pool, stats, collector, resolver, .. } = self;
+        if let Some(waiting) = way.waiting {
+            resolver.resolve(waiting);
+        }
+        cut(collector.whole.bytes(), count as u64, way, now, egress, held, pool, stats);
     }
 
     /// Hands the packet that was put together from `count` fragments to the kernel, in fragments of at most `mtu` bytes.
@@ -493,7 +485,7 @@ where
     fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F) {
         match verdict {
             Verdict::Transmit(port) => self.transmit(port, frame),
-            Verdict::Split { port, l3, mtu } => self.split(port, l3, mtu, frame),
+            Verdict::Split { port, mtu, waiting, .. } => self.split(Way { port, mtu, waiting }, frame, turn.now),
             Verdict::Kernel => self.hand_to_kernel(turn.port, frame, turn.now),
             Verdict::Hold(waiting) => self.hold(waiting, frame, turn.now),
             Verdict::Drop(reason) => self.drop(reason, frame),
@@ -522,4 +514,47 @@ fn outgoing_flush<F>(outgoing: &mut Outgoing<F>, stats: &WorkerStats) {
         counter.add(1);
     });
     stats.handed_out.add(handed);
+}
+
+/// Where the fragments of a packet go.
+#[derive(Clone, Copy)]
+struct Way {
+    port: u16,
+    /// Bytes of the longest fragment.
+    mtu: u16,
+    waiting: Option<Waiting>,
+}
+
+/// Cuts a packet that came in `count` frames into fragments and sends them, or keeps them until their neighbour is known.
+/// The identity of the counters holds for what came: `count` frames were forwarded, however many leave.
+#[allow(clippy::too_many_arguments)]
+fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
+    bytes: &[u8],
+    count: u64,
+    way: Way,
+    now: Tick,
+    egress: &mut [Egress<F, T>],
+    held: &mut Held<F>,
+    pool: &mut P,
+    stats: &WorkerStats,
+) {
+    let mut left = count;
+    let sent = match (egress.get_mut(usize::from(way.port)), ethernet::payload(bytes)) {
+        (Some(egress), Some((_, l3))) => fragment::split(bytes, l3, way.mtu, pool, |fragment| {
+            let own = left == 0;
+            left = left.saturating_sub(1);
+            match way.waiting {
+                None => egress.push(fragment, own, stats),
+                // A frame that waits counts as one that came; one more than came must not.
+                Some(_) if own => stats.own_dropped.add(1),
+                Some(waiting) => {
+                    if held.keep(waiting, fragment, now).is_err() {
+                        stats.drops[DropReason::Unresolved as usize].add(1);
+                    }
+                }
+            }
+        }),
+        _ => false,
+    };
+    if sent { stats.forwarded.add(left) } else { stats.drops[DropReason::NoBuffer as usize].add(left) }
 }

@@ -20,10 +20,7 @@ impl Way {
         match outcome {
             Outcome::Send if self.local => Ok(Verdict::Kernel),
             Outcome::Send => Ok(self.waiting.map_or(Verdict::Transmit(self.port), Verdict::Hold)),
-            Outcome::Fragment if self.waiting.is_none() => {
-                Ok(Verdict::Split { port: self.port, l3, mtu: self.hop.mtu })
-            }
-            Outcome::Fragment => Ok(Verdict::Drop(DropReason::Unresolved)),
+            Outcome::Fragment => Ok(Verdict::Split { port: self.port, l3, mtu: self.hop.mtu, waiting: self.waiting }),
             Outcome::NoRoom => Ok(Verdict::Drop(DropReason::NoHeadroom)),
             told => Err(told),
         }

@@ -15,6 +15,8 @@ pub enum Verdict {
         l3: u8,
         /// Bytes of IP packet.
         mtu: u16,
+        /// What the fragments wait for, if the neighbour's MAC address is not known.
+        waiting: Option<Waiting>,
     },
     /// It is a fragment of a packet that may be a service's: it waits for the others.
     Collect,
