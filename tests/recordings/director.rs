@@ -142,9 +142,10 @@ impl Subject for RealDirector {
         self.call("rvsadm", &["set", "vs", name, value], "").status == 0
     }
 
-    fn setting(&mut self, name: &str) -> Option<String> {
+    fn read(&mut self, file: &str) -> Option<String> {
+        let name = file.strip_prefix("/proc/sys/net/ipv4/vs/")?;
         let all = self.call("rvsadm", &["show", "vs"], "").output;
-        all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = ").map(str::to_owned))
+        all.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(" = ")?.to_owned() + "\n"))
     }
 
     fn mark(&mut self, rule: MarkSpec) -> bool {
