@@ -6,6 +6,7 @@ use crate::packets::same_print;
 use crate::report::{Case, Outcome};
 use crate::rig::{Rig, Setup, ages};
 use crate::shell::{self, Printed};
+use crate::subject::Subject;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -140,7 +141,7 @@ fn with(recording: &Recording, unknown: Unknown, skip: &dyn Fn(&str) -> Option<S
     for step in &recording.steps {
         match step {
             Step::Note { .. } => {}
-            Step::Wait { wait } => replay.rig.wait_seconds(*wait),
+            Step::Wait { wait } => replay.rig.wait(*wait),
             Step::Connection { conn } => cases.extend(replay.connection(conn)),
             Step::Traffic { traffic } => replay.traffic(traffic)?,
             Step::Base { base } => replay.base.clone_from(base),
@@ -201,7 +202,7 @@ impl Replay {
             true => self.print_in_some_order(&call.cmd, matches),
             false => self.print(&call.cmd, &call.stdin),
         };
-        self.rig.wait(self.pace);
+        self.rig.pass(self.pace);
         if !matches(&got) {
             return Case::failed(&call.cmd, expected, got);
         }
@@ -221,7 +222,7 @@ impl Replay {
         let (nat, datagram) = (conn.fwd == "nat", conn.proto == "udp");
         let ask = |letters: &str| tcp(*client, *dst, flags(letters), 1001, 5001, &[]);
         let first = if datagram { udp(*client, *dst, b"x") } else { tcp(*client, *dst, flags("S"), 1000, 0, &[]) };
-        let sent = self.rig.from_client(&first);
+        let sent = self.rig.client_sends(&first);
         let found = sent.iter().any(|sent| sent.mac == mac::server(server.ip().octets()[3]));
         let answer = |rig: &mut Rig, letters: &str| {
             if nat {
@@ -230,7 +231,7 @@ impl Replay {
                 } else {
                     tcp(*server, *client, flags(letters), 5000, 1001, &[])
                 };
-                rig.from_server(*server.ip(), &reply);
+                rig.server_sends(*server.ip(), &reply);
             }
         };
         match conn.mode.as_str() {
@@ -238,12 +239,12 @@ impl Replay {
             "udpr" => answer(&mut self.rig, ""),
             mode => {
                 answer(&mut self.rig, "SA");
-                self.rig.from_client(&ask("A"));
+                self.rig.client_sends(&ask("A"));
                 if mode == "closed" {
-                    self.rig.from_client(&ask("FA"));
+                    self.rig.client_sends(&ask("FA"));
                     answer(&mut self.rig, "FA");
                     if nat {
-                        self.rig.from_client(&ask("A"));
+                        self.rig.client_sends(&ask("A"));
                     }
                 }
             }
@@ -263,9 +264,9 @@ impl Replay {
         let packets: Vec<_> = (0..(*flows).max(1)).map(|flow| udp(client(flow), service, &data)).collect();
         // The recorder sent them by the batch.
         for n in 0..count.next_multiple_of(64) {
-            self.rig.from_client(&packets[n % packets.len()]);
+            self.rig.client_sends(&packets[n % packets.len()]);
         }
-        self.rig.wait_seconds(2.1);
+        self.rig.wait(2.1);
         Ok(())
     }
 }

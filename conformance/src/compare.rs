@@ -1,7 +1,7 @@
 //! What came out of a port, against what was recorded: byte for byte, but for the fields that a director chooses at random.
 
 use crate::packet::{Packet, describe, mend, protocol, put, word};
-use crate::rig::Sent;
+use crate::subject::Sent;
 use serde::Deserialize;
 use std::net::Ipv4Addr;
 

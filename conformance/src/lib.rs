@@ -17,6 +17,7 @@ pub mod rig;
 pub mod sched;
 pub mod shell;
 pub mod states;
+pub mod subject;
 
 use differences::Differences;
 use report::{Case, File, Report};

@@ -5,16 +5,17 @@ use crate::kernel::mac;
 use crate::listing::{Times, same_connections};
 use crate::packet::from_hex;
 use crate::report::{Case, Difference};
-use crate::rig::{Rig, Setup, port};
+use crate::rig::{Rig, Setup};
 use crate::shell::{self, Printed};
+use crate::subject::{Subject, port};
 use serde::Deserialize;
 use std::net::Ipv4Addr;
 
 /// Differences of one file that are told; the rest often follows from the first.
 const TOLD: usize = 5;
 
-/// Between two events some time passed, ticks.
-const MOMENT: u32 = 2;
+/// Between two events some time passed, seconds.
+const MOMENT: f64 = 0.02;
 
 /// Settings that a recording was made with stand in its description as NAME=VALUE.
 const SETTINGS: [&str; 9] = [
@@ -65,15 +66,23 @@ enum Event {
 /// # Errors
 /// It is no recording.
 pub fn replay(text: &str, _: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Case>, String> {
+    replay_on(text, |int_mtu| Rig::new(&Setup { int_mtu, ..Setup::default() }))
+}
+
+/// The same on a director with this MTU towards the real servers.
+///
+/// # Errors
+/// It is no recording.
+pub fn replay_on<S: Subject>(text: &str, subject: impl FnOnce(u16) -> S) -> Result<Vec<Case>, String> {
     let recording: Recording = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let mut rig = Rig::new(&Setup { int_mtu: mtu(&recording.desc), ..Setup::default() });
-    for (name, value) in settings(&recording.desc) {
-        shell::set(&mut rig, name, value).ok_or_else(|| format!("{name}={value} is refused"))?;
+    let mut subject = subject(mtu(&recording.desc));
+    if let Some((name, value)) = settings(&recording.desc).into_iter().find(|(name, value)| !subject.set(name, value)) {
+        return Err(format!("{name}={value} is refused"));
     }
     let mut differences = Vec::new();
     for (at, event) in recording.events.iter().enumerate() {
-        rig.wait(MOMENT);
-        if let Some(difference) = replay_event(&mut rig, at, event)? {
+        subject.wait(MOMENT);
+        if let Some(difference) = replay_event(&mut subject, at, event)? {
             differences.push(difference);
         }
     }
@@ -98,23 +107,23 @@ fn mtu(description: &str) -> u16 {
     said.flatten().and_then(|mtu| mtu.parse().ok()).unwrap_or(1500)
 }
 
-fn replay_event(rig: &mut Rig, at: usize, event: &Event) -> Result<Option<Difference>, String> {
+fn replay_event(subject: &mut impl Subject, at: usize, event: &Event) -> Result<Option<Difference>, String> {
     Ok(match event {
         Event::Packet { tx, from_rs, note, hex, rx } => {
             let packet = from_hex(hex).ok_or("a packet that is not hexadecimal")?;
             let from = from_rs.map_or(mac::GATEWAY, mac::server);
-            let sent = rig.send(port(tx), from, &packet);
+            let sent = subject.send(port(tx), from, &packet);
             let told = || Difference::new(format!("event {at}, {note}"), tell_recorded(rx), tell_sent(&sent));
             (!same(rx, &sent, &own())).then(told)
         }
         Event::Command { cmd, rc, out, err } => {
             let expected = Printed { status: *rc, output: out.clone(), errors: err.clone() };
-            let got = shell::run(rig, cmd, "").ok_or_else(|| format!("'{cmd}' is not known here"))?;
+            let got = shell::run(subject, cmd, "").ok_or_else(|| format!("'{cmd}' is not known here"))?;
             let told = || Difference::new(format!("event {at}, {cmd}"), &expected, &got);
             (!same_print(&expected, &got)).then(told)
         }
         Event::Wait { wait, rx } => {
-            rig.wait_seconds(*wait);
+            subject.wait(*wait);
             let told = || Difference::new(format!("event {at}, while waiting"), tell_recorded(rx), "(nothing)");
             (!rx.is_empty()).then(told)
         }

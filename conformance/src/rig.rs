@@ -1,9 +1,15 @@
 //! A director on the recorded network: two ports in memory, simulated time. What is sent in at a port comes out at once.
 
 use crate::kernel::{EXT, INT, Interface, Kernel, Mac, mac};
+use crate::shell::Printed;
+use crate::subject::{Sent, Subject};
+use control::command::mark::MarkSpec;
 use control::command::{Command, ConnectionPage, Error, PortView, Reply};
 use control::director::{Director, Workers, connection};
 use control::ipvsadm::Executor;
+use control::ipvsadm::names::Table;
+use control::ipvsadm::proc;
+use control::ipvsadm::run::Session;
 use control::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
 use control::publish::Builder;
 use control::state::PERIOD;
@@ -17,7 +23,23 @@ use forwarder::worker::{Resolver, Worker};
 use packet_io::Frame;
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// The names that the recorded machine knew.
+const HOSTS: &str = "127.0.0.1 localhost\n\
+     172.16.0.9 vip9.example.com vip9\n\
+     192.168.1.9 rs9.example.com rs9\n\
+     192.168.1.10 a-very-long-real-server-name.cluster.example.com\n";
+
+/// Ports that have names in the recordings, for machines without `/etc/services`.
+const SERVICES: &str = "\
+ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\ntftp 69/udp\nhttp 80/tcp www\nkerberos 88/tcp\nkerberos 88/udp\nhttps 443/tcp\n\
+https 443/udp\nsip 5060/tcp\nsip 5060/udp\nmdns 5353/udp\nhttp-alt 8080/tcp\n";
+
+static NAMES: LazyLock<Table> = LazyLock::new(|| {
+    let services = std::fs::read_to_string("/etc/services").unwrap_or_default() + SERVICES;
+    Table::parse(HOSTS, &services)
+});
 
 /// Servers that a recording may have, deleted ones included.
 const DESTINATIONS: usize = 512;
@@ -54,31 +76,6 @@ impl Default for Setup {
 /// the recorder did not note has to be tried.
 pub fn ages() -> impl Iterator<Item = u32> {
     (0..16).map(|n| n * PERIOD / 16)
-}
-
-/// A frame that came out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// By this port.
-    pub port: u16,
-    /// To this neighbour.
-    pub mac: Mac,
-    /// The frame behind its Ethernet header.
-    pub packet: Vec<u8>,
-}
-
-impl Sent {
-    /// The recordings' name of the port.
-    #[must_use]
-    pub fn side(&self) -> &'static str {
-        if self.port == EXT { "ext" } else { "int" }
-    }
-}
-
-/// The number of the port with this name in the recordings.
-#[must_use]
-pub fn port(side: &str) -> u16 {
-    if side == "ext" { EXT } else { INT }
 }
 
 /// The director.
@@ -197,16 +194,8 @@ impl Rig {
         let twin = Twin { worker, now, turns, snapshot: publisher.reader() };
         let director = Director::new(builder, publisher, vec![stats], twin);
         let mut rig = Self { director };
-        rig.wait(setup.age);
+        rig.pass(setup.age);
         rig
-    }
-
-    /// Does a command.
-    ///
-    /// # Errors
-    /// Why it was refused.
-    pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
-        self.director.execute(command)
     }
 
     /// Chooses the order in which services are listed without sorting.
@@ -214,11 +203,70 @@ impl Rig {
         self.director.set_hash_key(key);
     }
 
-    /// Sends a packet in at a port, from this neighbour. Answers what came out, in order by port.
-    ///
-    /// # Panics
-    /// Never: the rig has both ports.
-    pub fn send(&mut self, port: u16, from: Mac, packet: &[u8]) -> Vec<Sent> {
+    /// Lets time pass, ticks.
+    pub fn pass(&mut self, ticks: u32) {
+        let mut left = ticks;
+        while left > 0 {
+            let stride = if left > LONG { LONG_STRIDE } else { left.min(STRIDE) };
+            left -= stride;
+            let twin = self.director.workers();
+            twin.now = twin.now.plus(stride);
+            for _ in 0..twin.turns {
+                twin.worker.turn(twin.now);
+            }
+            // Nobody else looks at the workers, so they cannot stall.
+            let _ = self.director.tick();
+        }
+    }
+
+    /// Connections and templates.
+    pub fn connections(&mut self) -> Vec<ConnView> {
+        self.director.workers().list()
+    }
+}
+
+impl Executor for Rig {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.director.execute(command)
+    }
+}
+
+impl Subject for Rig {
+    fn ipvsadm(&mut self, arguments: &[String], input: &str) -> Printed {
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let mut session = Session {
+            program: "ipvsadm",
+            executor: self,
+            names: &*NAMES,
+            input: &mut input.as_bytes(),
+            output: &mut output,
+            errors: &mut errors,
+        };
+        let status = session.run(arguments).status;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Printed { status, output: text(output), errors: text(errors) }
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> bool {
+        self.execute(Command::Set { name: name.to_owned(), value: value.to_owned() }).is_ok()
+    }
+
+    fn read(&mut self, file: &str) -> Option<String> {
+        if let Some(name) = file.strip_prefix("/proc/net/") {
+            let mut text = Vec::new();
+            proc::write(name, self, &mut text).ok()?;
+            return Some(String::from_utf8_lossy(&text).into_owned());
+        }
+        let name = file.strip_prefix("/proc/sys/net/ipv4/vs/")?;
+        let Ok(Reply::Settings(settings)) = self.execute(Command::Settings) else { return None };
+        settings.into_iter().find(|setting| setting.name == name).map(|setting| setting.value + "\n")
+    }
+
+    fn mark(&mut self, rule: MarkSpec) -> bool {
+        self.execute(Command::AddMark(rule)).is_ok()
+    }
+
+    fn send(&mut self, port: u16, from: Mac, packet: &[u8]) -> Vec<Sent> {
         let to = if port == EXT { mac::EXT } else { mac::INT };
         let frame = [&to[..], &from, &[8, 0], packet].concat();
         let Twin { worker, now, .. } = self.director.workers();
@@ -237,45 +285,7 @@ impl Rig {
         sent
     }
 
-    /// Sends a packet in from the client side.
-    pub fn from_client(&mut self, packet: &[u8]) -> Vec<Sent> {
-        self.send(EXT, mac::GATEWAY, packet)
-    }
-
-    /// Sends a packet in from a real server.
-    pub fn from_server(&mut self, server: Ipv4Addr, packet: &[u8]) -> Vec<Sent> {
-        self.send(INT, mac::server(server.octets()[3]), packet)
-    }
-
-    /// Lets time pass, ticks.
-    pub fn wait(&mut self, ticks: u32) {
-        let mut left = ticks;
-        while left > 0 {
-            let stride = if left > LONG { LONG_STRIDE } else { left.min(STRIDE) };
-            left -= stride;
-            let twin = self.director.workers();
-            twin.now = twin.now.plus(stride);
-            for _ in 0..twin.turns {
-                twin.worker.turn(twin.now);
-            }
-            // Nobody else looks at the workers, so they cannot stall.
-            let _ = self.director.tick();
-        }
-    }
-
-    /// Lets time pass.
-    pub fn wait_seconds(&mut self, seconds: f64) {
-        self.wait((seconds * f64::from(TICKS_PER_SECOND)).round() as u32);
-    }
-
-    /// Connections and templates.
-    pub fn connections(&mut self) -> Vec<ConnView> {
-        self.director.workers().list()
-    }
-}
-
-impl Executor for Rig {
-    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
-        Self::execute(self, command)
+    fn wait(&mut self, seconds: f64) {
+        self.pass((seconds * f64::from(TICKS_PER_SECOND)).round() as u32);
     }
 }

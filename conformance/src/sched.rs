@@ -4,8 +4,9 @@ use crate::kernel::{EXT, mac};
 use crate::listing::{Times, same_connections};
 use crate::packet::{Packet, flags, protocol, tcp, udp};
 use crate::report::{Case, Difference};
-use crate::rig::{Rig, Sent, Setup};
+use crate::rig::{Rig, Setup};
 use crate::shell;
+use crate::subject::{Sent, Subject};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -73,12 +74,35 @@ impl TryFrom<Vec<Value>> for Step {
 /// # Errors
 /// It is no recording.
 pub fn replay(text: &str, skip: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Case>, String> {
+    replay_on(text, skip, |connections| Rig::new(&Setup { connections, ..Setup::default() }))
+}
+
+/// The same on a director of its own for each case, which is to have room for so many connections.
+///
+/// # Errors
+/// It is no recording.
+pub fn replay_on<S: Subject>(
+    text: &str,
+    skip: &dyn Fn(&str) -> Option<String>,
+    mut subject: impl FnMut(usize) -> S,
+) -> Result<Vec<Case>, String> {
     let recording: Recording = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let case = |recorded: &Recorded| match skip(&recorded.id) {
         Some(reason) => Case::skipped(&recorded.id, reason),
-        None => Case::of(&recorded.id, Replay::new(recorded).run(recorded)),
+        None => {
+            let subject = subject(recorded.connections());
+            Case::of(&recorded.id, Replay::new(recorded, subject).run(recorded))
+        }
     };
     Ok(recording.cases.iter().map(case).collect())
+}
+
+impl Recorded {
+    /// So many entries there will be, about.
+    fn connections(&self) -> usize {
+        let counted = self.counts.as_ref().map_or(0, |counts| counts.values().sum::<u32>() as usize);
+        counted.max(self.steps.len()) * 2
+    }
 }
 
 /// What became of the first packet of a connection.
@@ -109,25 +133,23 @@ struct Connection {
     server: SocketAddrV4,
 }
 
-struct Replay {
-    rig: Rig,
+struct Replay<S> {
+    subject: S,
     nat: bool,
     udp: bool,
     connections: Vec<Option<Connection>>,
     differences: Vec<Difference>,
 }
 
-impl Replay {
-    fn new(recorded: &Recorded) -> Self {
-        let connections = recorded.counts.as_ref().map_or(0, |counts| counts.values().sum::<u32>() as usize);
-        let setup = Setup { connections: connections.max(recorded.steps.len()) * 2, ..Setup::default() };
+impl<S: Subject> Replay<S> {
+    fn new(recorded: &Recorded, subject: S) -> Self {
         let (nat, udp) = (recorded.fwd == "nat", recorded.proto == "udp");
-        Self { rig: Rig::new(&setup), nat, udp, connections: Vec::new(), differences: Vec::new() }
+        Self { subject, nat, udp, connections: Vec::new(), differences: Vec::new() }
     }
 
     fn run(mut self, recorded: &Recorded) -> Vec<Difference> {
         for (name, value) in &recorded.sysctl {
-            if shell::set(&mut self.rig, name, &value.to_string()).is_none() {
+            if !self.subject.set(name, &value.to_string()) {
                 self.differs(format!("sysctl {name}"), value, "refused");
             }
         }
@@ -165,13 +187,13 @@ impl Replay {
                     self.close(connection, *reset);
                 }
             }
-            Step::Wait(seconds) => self.rig.wait_seconds(*seconds),
+            Step::Wait(seconds) => self.subject.wait(*seconds),
         }
     }
 
     fn command(&mut self, line: &str, status: u8, output: &str, errors: &str) {
         let expected = shell::Printed { status, output: output.to_owned(), errors: errors.to_owned() };
-        match shell::run(&mut self.rig, line, "") {
+        match shell::run(&mut self.subject, line, "") {
             Some(got) if got == expected => {}
             Some(got) => self.differs(line, expected, got),
             None => self.differs(line, expected, "(no such command here)"),
@@ -182,7 +204,7 @@ impl Replay {
     fn open(&mut self, client: SocketAddrV4, target: SocketAddrV4, mode: &str) -> Picked {
         let number = self.connections.len();
         let first = if self.udp { udp(client, target, b"x") } else { tcp(client, target, flags("S"), 1000, 0, &[]) };
-        let sent = self.rig.from_client(&first);
+        let sent = self.subject.client_sends(&first);
         let picked = self.picked(&sent, client, target);
         let Picked::Server(server) = picked else {
             self.connections.push(None);
@@ -223,14 +245,14 @@ impl Replay {
     }
 
     fn ask(&mut self, connection: Connection, letters: &str) {
-        self.rig.from_client(&tcp(connection.client, connection.target, flags(letters), 1001, 5001, &[]));
+        self.subject.client_sends(&tcp(connection.client, connection.target, flags(letters), 1001, 5001, &[]));
     }
 
     /// A segment of the server, where its segments pass by here.
     fn answer(&mut self, connection: Connection, letters: &str) {
         if self.nat {
             let segment = tcp(connection.server, connection.client, flags(letters), 5000, 1001, &[]);
-            self.rig.from_server(*connection.server.ip(), &segment);
+            self.subject.server_sends(*connection.server.ip(), &segment);
         }
     }
 
@@ -262,13 +284,13 @@ impl Replay {
     }
 
     fn compare_lists(&mut self, recorded: &Recorded) {
-        if let Some(got) = shell::run(&mut self.rig, "ipvsadm -Ln", "")
+        if let Some(got) = shell::run(&mut self.subject, "ipvsadm -Ln", "")
             && got.output != recorded.final_services
         {
             self.differs("ipvsadm -Ln", &recorded.final_services, &got.output);
         }
         if let Some(expected) = &recorded.final_connections
-            && let Some(got) = shell::run(&mut self.rig, "ipvsadm -Lnc", "")
+            && let Some(got) = shell::run(&mut self.subject, "ipvsadm -Lnc", "")
             && !same_connections(expected.lines(), got.output.lines(), Times::Unknown)
         {
             self.differs("ipvsadm -Lnc", expected, &got.output);

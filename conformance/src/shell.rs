@@ -1,30 +1,9 @@
 //! The commands of the recordings, done by the director: ipvsadm, and what says the same to RVS as a shell's command said
 //! to the kernel (settings, marking rules).
 
-use crate::rig::Rig;
+use crate::subject::Subject;
 use control::command::mark::{MarkSpec, prefix};
-use control::command::{Command, Reply};
-use control::ipvsadm::names::Table;
-use control::ipvsadm::proc;
-use control::ipvsadm::run::Session;
 use std::fmt;
-use std::sync::LazyLock;
-
-/// The names that the recorded machine knew.
-const HOSTS: &str = "127.0.0.1 localhost\n\
-     172.16.0.9 vip9.example.com vip9\n\
-     192.168.1.9 rs9.example.com rs9\n\
-     192.168.1.10 a-very-long-real-server-name.cluster.example.com\n";
-
-/// Ports that have names in the recordings, for machines without `/etc/services`.
-const SERVICES: &str = "\
-ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\ntftp 69/udp\nhttp 80/tcp www\nkerberos 88/tcp\nkerberos 88/udp\nhttps 443/tcp\n\
-https 443/udp\nsip 5060/tcp\nsip 5060/udp\nmdns 5353/udp\nhttp-alt 8080/tcp\n";
-
-static NAMES: LazyLock<Table> = LazyLock::new(|| {
-    let services = std::fs::read_to_string("/etc/services").unwrap_or_default() + SERVICES;
-    Table::parse(HOSTS, &services)
-});
 
 /// What a call printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,62 +25,23 @@ impl fmt::Display for Printed {
 }
 
 /// Does a command line with this standard input. None for a command that is not known here.
-pub fn run(rig: &mut Rig, line: &str, input: &str) -> Option<Printed> {
+pub fn run(subject: &mut impl Subject, line: &str, input: &str) -> Option<Printed> {
     let words = words(line);
     let (program, arguments) = words.split_first()?;
     let text: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match (program.as_str(), text.as_slice()) {
-        ("ipvsadm", _) => Some(ipvsadm(rig, arguments, input)),
-        ("cat", [file]) if file.starts_with("/proc/net/") => dump(rig, file.strip_prefix("/proc/net/")?),
-        ("cat", [file]) => setting(rig, file.strip_prefix("/proc/sys/net/ipv4/vs/")?),
+        ("ipvsadm", _) => Some(subject.ipvsadm(arguments, input)),
+        ("cat", [file]) => Some(Printed { output: subject.read(file)?, ..Printed::default() }),
         ("sysctl", ["-w", assignment]) => {
             let (name, value) = assignment.split_once('=')?;
-            if let Some(name) = name.strip_prefix("net.ipv4.vs.") {
-                set(rig, name, value)?;
-            }
-            Some(Printed { output: format!("{name} = {value}\n"), ..Printed::default() })
+            let good = name.strip_prefix("net.ipv4.vs.").is_none_or(|name| subject.set(name, value));
+            good.then(|| Printed { output: format!("{name} = {value}\n"), ..Printed::default() })
         }
-        ("iptables", rule) => {
-            rig.execute(Command::AddMark(mark(rule)?)).ok()?;
-            Some(Printed::default())
-        }
+        ("iptables", rule) => subject.mark(mark(rule)?).then(Printed::default),
         // Routes that make marked packets the director's: RVS needs none.
         ("ip", ["rule", "add", "fwmark", ..] | ["route", "add", "local", "0.0.0.0/0", ..]) => Some(Printed::default()),
         _ => None,
     }
-}
-
-fn ipvsadm(rig: &mut Rig, arguments: &[String], input: &str) -> Printed {
-    let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let mut session = Session {
-        program: "ipvsadm",
-        executor: rig,
-        names: &*NAMES,
-        input: &mut input.as_bytes(),
-        output: &mut output,
-        errors: &mut errors,
-    };
-    let status = session.run(arguments).status;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Printed { status, output: text(output), errors: text(errors) }
-}
-
-/// A file of the kernel's `/proc/net`. None if RVS does not know it.
-fn dump(rig: &mut Rig, file: &str) -> Option<Printed> {
-    let mut text = Vec::new();
-    proc::write(file, rig, &mut text).ok()?;
-    Some(Printed { output: String::from_utf8_lossy(&text).into_owned(), ..Printed::default() })
-}
-
-fn setting(rig: &mut Rig, name: &str) -> Option<Printed> {
-    let Ok(Reply::Settings(settings)) = rig.execute(Command::Settings) else { return None };
-    let setting = settings.into_iter().find(|setting| setting.name == name)?;
-    Some(Printed { output: setting.value + "\n", ..Printed::default() })
-}
-
-/// Changes a setting of `/proc/sys/net/ipv4/vs`. None if there is no such.
-pub fn set(rig: &mut Rig, name: &str, value: &str) -> Option<()> {
-    rig.execute(Command::Set { name: name.to_owned(), value: value.to_owned() }).ok().map(|_| ())
 }
 
 /// `-t mangle -A PREROUTING … -j MARK --set-mark N` as a rule of RVS.

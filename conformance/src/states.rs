@@ -5,8 +5,9 @@ mod tables;
 
 use crate::packet::{Packet, flags, tcp, udp};
 use crate::report::Case;
-use crate::rig::{Rig, Sent, Setup};
+use crate::rig::{Rig, Setup};
 use crate::shell::{self, Printed};
+use crate::subject::{Sent, Subject};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -67,7 +68,9 @@ impl Scene {
     /// Changes settings.
     fn set<'a>(&mut self, settings: impl IntoIterator<Item = (&'a str, String)>) -> Result<(), String> {
         for (name, value) in settings {
-            shell::set(&mut self.rig, name, &value).ok_or_else(|| format!("{name}={value} is refused"))?;
+            if !self.rig.set(name, &value) {
+                return Err(format!("{name}={value} is refused"));
+            }
         }
         Ok(())
     }
@@ -112,7 +115,7 @@ impl Scene {
             self.ask(client, &tcp(client, SocketAddrV4::new(VIP, port), bits, 1000, 2000, data))
         } else {
             let from = self.server(client, port, server);
-            self.rig.from_server(*from.ip(), &tcp(from, client, bits, 2000, 1000, data))
+            self.rig.server_sends(*from.ip(), &tcp(from, client, bits, 2000, 1000, data))
         }
     }
 
@@ -122,12 +125,12 @@ impl Scene {
             self.ask(client, &udp(client, SocketAddrV4::new(VIP, port), b"x"))
         } else {
             let from = self.server(client, port, server);
-            self.rig.from_server(*from.ip(), &udp(from, client, b"x"))
+            self.rig.server_sends(*from.ip(), &udp(from, client, b"x"))
         }
     }
 
     fn ask(&mut self, client: SocketAddrV4, packet: &[u8]) -> Vec<Sent> {
-        let sent = self.rig.from_client(packet);
+        let sent = self.rig.client_sends(packet);
         if let [only] = sent.as_slice()
             && only.side() == "int"
         {

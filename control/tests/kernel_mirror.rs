@@ -224,6 +224,22 @@ fn a_gateway_is_resolved_unasked() {
 }
 
 #[test]
+fn what_an_operator_wrote_stays() {
+    inside("what_an_operator_wrote_stays", 2, |names| {
+        let mut followed = Followed::start(1);
+        pair(&names[1]);
+        ip("neigh replace 10.0.0.1 lladdr 02:00:00:00:00:01 dev lvs0 nud permanent");
+        ip("route add default via 10.0.0.1");
+        followed.expect("8.8.8.8", "10.0.0.1 0 02:00:00:00:00:01");
+        // Asked for after both of these: when it is resolved, so would they have been.
+        followed.mirror.asker().keep_fresh(vec![at("10.0.0.1"), at("10.0.0.7")]);
+        followed.expect("10.0.0.7", "10.0.0.7 0 02:00:00:00:00:07");
+        let neighbour = ip("neigh show 10.0.0.1 dev lvs0");
+        assert!(neighbour.contains("PERMANENT"), "{neighbour}");
+    });
+}
+
+#[test]
 fn lost_messages_are_made_good() {
     inside("lost_messages_are_made_good", 1, |_| {
         interface("lvs0");

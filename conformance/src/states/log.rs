@@ -4,6 +4,7 @@ use super::{Recording, Scene, masked, number, tell, text, written};
 use crate::listing::{Times, ending, same_connections, same_services};
 use crate::report::{Case, Difference};
 use crate::rig::ages;
+use crate::subject::Subject;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -35,7 +36,7 @@ fn replay_at(recording: &Recording, log: &[Vec<Value>], age: u32) -> Result<Vec<
     for (at, entry) in log.iter().enumerate() {
         let moment = moment(entry);
         if moment > now {
-            scene.rig.wait_seconds(moment - now);
+            scene.rig.wait(moment - now);
             now = moment;
         }
         let told = |expected: String, got: String| {

@@ -2,6 +2,7 @@
 
 use super::{CLIENT, Recording, Scene, VIP, number, text, written};
 use crate::report::Case;
+use crate::subject::Subject;
 use forwarder::clock::TICKS_PER_SECOND;
 use forwarder::pipeline::ConnView;
 use serde_json::Value;
@@ -40,7 +41,7 @@ pub(super) fn sequences(recording: &Recording, map: &serde_json::Map<String, Val
         let name = "ipvsadm -Ln after all";
         let before = scene.command("ipvsadm -Ln")?.output;
         // Entries whose place was taken go a moment later; how long a moment the recorder waited nobody noted.
-        scene.rig.wait_seconds(1.0);
+        scene.rig.wait(1.0);
         let after = scene.command("ipvsadm -Ln")?.output;
         cases.push(if is_between(expected, &before, &after) {
             Case::passed(name)

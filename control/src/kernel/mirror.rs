@@ -421,7 +421,9 @@ impl Follower {
         let now = self.now();
         let (requests, translator, counters) = (&mut self.requests, &self.translator, &self.shared.counters);
         self.resolver.due(now, &self.routes, |(port, address)| {
-            let Some(index) = translator.index_of(port) else { return };
+            let Some(index) = translator.index_of(port).filter(|_| !translator.is_fixed((port, address))) else {
+                return;
+            };
             let mut message = NeighbourMessage::default();
             message.header.family = AddressFamily::Inet;
             message.header.ifindex = index;

@@ -263,6 +263,16 @@ fn a_neighbour_is_usable_in_the_states_in_which_the_kernel_would_send_to_it() {
         let message = RouteNetlinkMessage::NewNeighbour(neighbour(LVS1, state, none));
         assert_eq!(events(&mut translator(), message, 0), (vec![Event::Neighbour(expected)], Then::Carry), "{state}");
     }
+    let mut translator_with_fixed = translator();
+    for (message, fixed) in [
+        (RouteNetlinkMessage::NewNeighbour(neighbour(LVS1, Permanent, none)), true),
+        (RouteNetlinkMessage::NewNeighbour(neighbour(LVS1, Reachable, none)), false),
+        (RouteNetlinkMessage::NewNeighbour(neighbour(LVS1, Noarp, none)), true),
+        (RouteNetlinkMessage::DelNeighbour(neighbour(LVS1, Noarp, none)), false),
+    ] {
+        let _ = events(&mut translator_with_fixed, message, 0);
+        assert_eq!(translator_with_fixed.is_fixed((1, ip("10.0.0.7"))), fixed);
+    }
     let gone = RouteNetlinkMessage::DelNeighbour(neighbour(LVS1, Failed, none));
     let removed = Event::NeighbourRemoved { port: 1, address: ip("10.0.0.7") };
     assert_eq!(events(&mut translator(), gone, 0).0, [removed]);

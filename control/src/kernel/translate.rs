@@ -1,6 +1,7 @@
 //! The kernel's messages as the router builder's [`Event`]s: which interface is which port, and which of the kernel's
 //! route types and neighbour states mean what. Pure; it knows no sockets.
 
+use super::resolver::Key;
 use forwarder::route::{Event, Hop, Neighbour, Place, Route, Table, Target};
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
@@ -12,7 +13,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What a message asks for besides its events.
@@ -30,6 +31,8 @@ pub(super) enum Then {
 pub(super) struct Translator {
     ports: HashMap<String, u16>,
     links: HashMap<u32, Interface>,
+    /// Neighbours that an operator has fixed.
+    fixed: HashSet<Key>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +46,19 @@ impl Translator {
     /// `interfaces` are the names of the kernel interfaces that belong to ports.
     pub(super) fn new(interfaces: &[(u16, String)]) -> Self {
         let ports = interfaces.iter().map(|(port, name)| (name.clone(), *port)).collect();
-        Self { ports, links: HashMap::new() }
+        Self { ports, links: HashMap::new(), fixed: HashSet::new() }
     }
 
-    /// Forgets the interfaces, to be told them anew.
+    /// Forgets the interfaces and fixed neighbours, to be told them anew.
     pub(super) fn reset(&mut self) {
         self.links.clear();
+        self.fixed.clear();
+    }
+
+    /// True if the MAC address of this neighbour was written by hand. The kernel must not be asked to resolve it: that
+    /// would throw away what was written.
+    pub(super) fn is_fixed(&self, key: Key) -> bool {
+        self.fixed.contains(&key)
     }
 
     /// The interface index of a port, while its interface exists.
@@ -80,10 +90,20 @@ impl Translator {
                 self.route(route).map(|route| Event::RouteAdded(route, place(flags)))
             }
             RouteNetlinkMessage::DelRoute(route) => self.route(route).map(Event::RouteRemoved),
-            RouteNetlinkMessage::NewNeighbour(neighbour) => self.neighbour(neighbour).map(Event::Neighbour),
-            RouteNetlinkMessage::DelNeighbour(neighbour) => self
-                .neighbour(neighbour)
-                .map(|Neighbour { port, address, .. }| Event::NeighbourRemoved { port, address }),
+            RouteNetlinkMessage::NewNeighbour(message) => self.neighbour(message).map(|neighbour| {
+                let key = (neighbour.port, neighbour.address);
+                match message.header.state {
+                    NeighbourState::Permanent | NeighbourState::Noarp => self.fixed.insert(key),
+                    _ => self.fixed.remove(&key),
+                };
+                Event::Neighbour(neighbour)
+            }),
+            RouteNetlinkMessage::DelNeighbour(message) => {
+                self.neighbour(message).map(|Neighbour { port, address, .. }| {
+                    self.fixed.remove(&(port, address));
+                    Event::NeighbourRemoved { port, address }
+                })
+            }
             _ => None,
         };
         if let Some(event) = event {
