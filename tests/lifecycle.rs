@@ -83,6 +83,15 @@ fn without_ports_it_says_how_to_give_some() {
 }
 
 #[test]
+fn without_a_driver_it_says_where_drivers_come_from() {
+    let files = tempfile::tempdir().expect("a place for files");
+    let mut command = within_patience(RVSD);
+    command.args(["--no-pci", "--no-telemetry", "--vdev=net_nosuch0"]).args(SMALL).args(["--", "--socket"]);
+    let said = refusal(&rvsd(command.arg(files.path().join("control.sock"))));
+    assert!(said.contains("net_nosuch0") && said.contains("apt-get install"), "{said}");
+}
+
+#[test]
 fn without_huge_pages_it_says_how_to_reserve_some() {
     if !fs::read_to_string("/proc/meminfo").expect("Linux").contains("HugePages_Free:        0") {
         return lab::skipped("this machine has free huge pages");
