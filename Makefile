@@ -1,6 +1,7 @@
 # The commands of this project. Each installs what it needs first (which costs nothing when it is there).
 #
-#   make demo     the three classic LVS set-ups on real HTTP traffic, in network namespaces (root, or sudo)
+#   make demo [WORKERS=N]
+#                 the three classic LVS set-ups on real HTTP traffic, in network namespaces (root, or sudo)
 #   make test     everything CI checks: check, then unit, property and end-to-end tests
 #   make conformance [CORPUS=DIR]
 #                 replays recordings of the kernel's IPVS (tests/corpus, or a directory of its layout) and compares
@@ -58,7 +59,7 @@ conformance:
 	cargo run --quiet -p conformance -- $(CORPUS)
 
 demo: build
-	$(SUDO) python3 demo/demo.py target/debug
+	$(SUDO) python3 demo/demo.py target/debug $(WORKERS)
 
 # The rows go to target/bench/forwarding.json. BENCH= takes more options: `make bench BENCH=--help`.
 bench: setup

@@ -23,9 +23,9 @@ kernel = "lvs1"
 
 
 class Director:
-    """A running rvsd; `binaries` is the directory of rvsd and rvsadm."""
+    """A running rvsd with so many workers; `binaries` is the directory of rvsd and rvsadm."""
 
-    def __init__(self, lab, binaries):
+    def __init__(self, lab, binaries, workers=1):
         self.lab = lab
         self.files = tempfile.TemporaryDirectory(prefix=f"{lab.name}-")
         files = Path(self.files.name)
@@ -34,7 +34,7 @@ class Director:
         # What runs on the director finds the daemon by the first and `ipvsadm` by the second.
         self.environment = os.environ | {"RVS_SOCKET": f"{files}/control.sock", "PATH": f"{files}:{os.environ['PATH']}"}
         self.log = files / "rvsd.log"
-        self.command = [str(Path(binaries, "rvsd").resolve()), *eal_arguments(lab.name), "--", "--config", f"{files}/rvs.toml"]
+        self.command = [str(Path(binaries, "rvsd").resolve()), *eal_arguments(lab.name, workers), "--", "--config", f"{files}/rvs.toml"]
         with self.log.open("w") as log:
             self.process = lab.spawn("director", *self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_until_ready()
@@ -81,11 +81,13 @@ def huge_pages():
     return free >= MEMORY_MB * 1024
 
 
-def eal_arguments(prefix):
-    """No PCI device, no file shared with another DPDK program; the control thread and one worker on the CPUs there are."""
+def eal_arguments(prefix, workers):
+    """No PCI device, no file shared with another DPDK program; the control thread and the workers on the CPUs there are,
+    each worker with a queue of each port."""
     cpus = sorted(os.sched_getaffinity(0))
+    lcores = ",".join(f"{lcore}@{cpus[-lcore % len(cpus)]}" for lcore in range(workers + 1))
     return [
-        f"--lcores=0@{cpus[0]},1@{cpus[-1]}", "--no-pci", f"--file-prefix={prefix}", "--no-telemetry",
+        f"--lcores={lcores}", "--no-pci", f"--file-prefix={prefix}", "--no-telemetry",
         "-m", str(MEMORY_MB), *(["--in-memory"] if huge_pages() else ["--no-huge", "--no-shconf"]),
-        "--vdev=net_af_packet0,iface=port0", "--vdev=net_af_packet1,iface=port1",
+        f"--vdev=net_af_packet0,iface=port0,qpairs={workers}", f"--vdev=net_af_packet1,iface=port1,qpairs={workers}",
     ]
