@@ -149,3 +149,32 @@ fn connections_of_a_server_that_was_nats_are_still_masqueraded() {
         "a new connection is routed directly"
     );
 }
+
+/// A port whose kernel interface was taken away answered from the MAC address 00:00:00:00:00:00.
+#[test]
+fn a_port_without_a_mac_address_answers_nobody() {
+    let mut world = world();
+    say(&mut world, &["-A -t 10.0.0.100:80 -s rr", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m"]);
+    assert_eq!(pass(&mut world, 0, &from_client(1000, ACK)).len(), 1, "a reset");
+    world.port_gone(0);
+    assert_eq!(pass(&mut world, 0, &from_client(1000, ACK)), []);
+    assert_eq!(world.stats.drops[DropReason::NoConnection as usize].get(), 2);
+}
+
+/// An error about a tunnel's outer packet went to the router that complained while the client was not resolved.
+#[test]
+fn errors_about_tunnels_go_to_clients_only() {
+    let mut world = world();
+    say(&mut world, &["-A -t 10.0.0.100:80 -s rr", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -i"]);
+    let sent = pass(&mut world, 0, &from_client(1000, SYN));
+    assert_eq!((sent.len(), sent[0].1[9]), (1, 4), "IPIP: {sent:02x?}");
+    let mut message = vec![3, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(&sent[0].1);
+    let source = [192, 168, 1, 254];
+    let error = Packet { protocol: 1, source, destination: [192, 168, 1, 1], ..Packet::default() }.sealed(message);
+    let told = pass(&mut world, 1, &error);
+    assert_eq!((told.len(), told[0].0, &told[0].1[16..20]), (1, 0, &CLIENT[..]), "{told:02x?}");
+    world.neighbour(0, CLIENT.into(), Some(None));
+    assert_eq!(pass(&mut world, 1, &error), []);
+    assert_eq!(world.stats.drops[DropReason::Unresolved as usize].get(), 1);
+}

@@ -110,6 +110,8 @@ struct Play {
     senders: BTreeSet<(u16, Mac)>,
     /// A transmit queue was full: what leaves may be of an earlier turn, when MAC addresses were others.
     jammed: bool,
+    /// A rule marks packets to anybody, so they may go to a server.
+    marked: bool,
     /// By destination slot: whether it must be overloaded, where that is known.
     overloaded: Vec<Option<bool>>,
     limits: Vec<(u32, u32, u16)>,
@@ -131,6 +133,7 @@ impl Play {
             leaving: Leaving::default(),
             senders: BTreeSet::new(),
             jammed: false,
+            marked: false,
             overloaded: vec![Some(false); DESTINATIONS],
             limits: vec![(0, 0, 0); DESTINATIONS],
         }
@@ -325,6 +328,7 @@ impl Play {
     }
 
     fn command(&mut self, line: &str) {
+        self.marked |= line.starts_with("mark add") && !line.contains("to 10.9.9.0/24");
         self.world.say(line);
         self.note_limits();
     }
@@ -464,7 +468,7 @@ impl Play {
         let destination = parsed.destination();
         let held = self.world.stats.held.get() > 0;
         let of_a_service = [VIPS[0], VIPS[1], MARKED].iter().any(|target| destination == Ipv4Addr::from(*target));
-        if late || held || of_a_service || parsed.addresses == 0 {
+        if late || held || of_a_service || self.marked || parsed.addresses == 0 {
             return;
         }
         if let NextHop::Link(id) = snapshot.routes.lookup(destination)

@@ -224,6 +224,13 @@ impl World {
         self.rebuild();
     }
 
+    /// A port's interface is taken away.
+    #[cfg(test)]
+    pub fn port_gone(&mut self, port: u16) {
+        self.network.apply(Event::Port { port, up: false, mac: Mac::default(), mtu: 1500 });
+        self.rebuild();
+    }
+
     fn rebuild(&mut self) {
         if let Some((routes, ports)) = self.network.build() {
             let stubborn = self.lcore.lock().stubborn;

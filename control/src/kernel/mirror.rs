@@ -6,7 +6,7 @@ use super::socket::{Heard, Message, Monitor, Requests};
 use super::translate::{Then, Translator};
 use super::{Error, Fixed};
 use crossbeam_queue::ArrayQueue;
-use forwarder::route::{Event, Port, Routes, RoutesBuilder};
+use forwarder::route::{Event, Mac, Port, Routes, RoutesBuilder};
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
@@ -161,6 +161,7 @@ impl Mirror {
         let mut follower = Follower::new(config, Arc::clone(&shared))?;
         follower.resync()?;
         let (routes, ports) = follower.builder.build().unwrap_or_default();
+        follower.note_gone(&ports);
         follower.routes = routes.clone();
         let thread = std::thread::Builder::new()
             .name("rvs-kernel".to_owned())
@@ -211,6 +212,8 @@ struct Follower {
     keep: Vec<Ipv4Addr>,
     /// What was published last.
     routes: Routes,
+    /// Ports whose interfaces are there.
+    there: Vec<bool>,
     /// False while the builder holds the part of a state that could not be read to its end.
     whole: bool,
     resync_at: Option<Millis>,
@@ -233,6 +236,7 @@ impl Follower {
             resolver: Resolver::default(),
             keep: Vec::new(),
             routes: Routes::default(),
+            there: Vec::new(),
             whole: false,
             resync_at: None,
             rest_until: 0,
@@ -262,6 +266,7 @@ impl Follower {
                 && let Some((routes, ports)) = self.builder.build()
             {
                 self.routes = routes.clone();
+                self.note_gone(&ports);
                 publish(Update { routes, ports });
                 self.count(&self.shared.counters.published);
                 self.pace.published(self.now());
@@ -269,6 +274,15 @@ impl Follower {
             }
             self.ask();
         }
+    }
+
+    /// Tells an operator who took an interface away what that means.
+    fn note_gone(&mut self, ports: &[Port]) {
+        let there: Vec<bool> = ports.iter().map(|port| port.mac != Mac::default()).collect();
+        for (port, _) in self.there.iter().zip(&there).enumerate().filter(|(_, (before, now))| **before && !**now) {
+            tracing::error!(port, "the kernel interface is gone: nothing is routed by this port; start rvsd again");
+        }
+        self.there = there;
     }
 
     fn count(&self, counter: &AtomicU64) {

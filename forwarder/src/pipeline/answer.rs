@@ -4,7 +4,7 @@ use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, leave};
 use crate::parse::{Kind, Parsed};
 use crate::rewrite::icmp_error::{self, Message, QuotedTtl, Sender};
 use crate::rewrite::{Hop, reset};
-use crate::route::NextHop;
+use crate::route::{Mac, NextHop};
 use crate::wire::tcp;
 use packet_io::{Frame, TableMemory};
 use std::net::Ipv4Addr;
@@ -78,13 +78,16 @@ pub(super) fn is_anothers(next_hop: NextHop) -> bool {
 
 /// The way back to the sender of a packet: by its route, or, while that is not known, to whoever handed the packet over.
 pub(super) fn way_back(turn: &Turn<'_>, frame: &[u8], parsed: &Parsed) -> Option<(u16, Hop)> {
-    let client = parsed.source();
-    if let Some(way) = leave::way(turn.snapshot, turn.snapshot.routes.lookup(client), client)
-        && let Some(port) = way.resolved()
-    {
-        return Some((port, way.hop));
-    }
-    let port = turn.snapshot.ports.get(usize::from(turn.port))?;
-    let handed_over_by = frame.get(6..12)?.try_into().ok()?;
-    Some((turn.port, Hop::new(handed_over_by, port.mac, port.mtu)))
+    resolved_way(turn, parsed.source()).or_else(|| {
+        // A port whose kernel interface is gone has no MAC address to send from.
+        let port = turn.snapshot.ports.get(usize::from(turn.port)).filter(|port| port.mac != Mac::default())?;
+        let handed_over_by = frame.get(6..12)?.try_into().ok()?;
+        Some((turn.port, Hop::new(handed_over_by, port.mac, port.mtu)))
+    })
+}
+
+/// The way to an address by its route, if the neighbour's MAC address is known.
+pub(super) fn resolved_way(turn: &Turn<'_>, address: Ipv4Addr) -> Option<(u16, Hop)> {
+    let way = leave::way(turn.snapshot, turn.snapshot.routes.lookup(address), address)?;
+    Some((way.resolved()?, way.hop))
 }

@@ -124,9 +124,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let Some(message) = rewrite::quoted::about_tunnel(quote, Some(known)) else {
             return Verdict::Drop(DropReason::TunnelErrorIgnored);
         };
-        let request = Parsed { l3: parsed.l3, ..quote.as_parsed() };
-        let Some((port, hop)) = answer::way_back(turn, frame.bytes(), &request) else {
-            return Verdict::Drop(DropReason::NoRoute);
+        // Not back to the router that complains: the client is elsewhere.
+        let Some((port, hop)) = answer::resolved_way(turn, *conn.request().source().ip()) else {
+            return Verdict::Drop(DropReason::Unresolved);
         };
         self.ip_id = self.ip_id.wrapping_add(1);
         let sender = Sender { source: *conn.request().destination().ip(), id: self.ip_id, hop };
