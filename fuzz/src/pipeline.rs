@@ -110,6 +110,8 @@ struct Play {
     senders: BTreeSet<(u16, Mac)>,
     /// A transmit queue was full: what leaves may be of an earlier turn, when MAC addresses were others.
     jammed: bool,
+    /// Frames waited for their neighbour before this step: they leave to who was their next hop then.
+    held: bool,
     /// A rule marks packets to anybody, so they may go to a server.
     marked: bool,
     /// By destination slot: whether it must be overloaded, where that is known.
@@ -133,6 +135,7 @@ impl Play {
             leaving: Leaving::default(),
             senders: BTreeSet::new(),
             jammed: false,
+            held: false,
             marked: false,
             overloaded: vec![Some(false); DESTINATIONS],
             limits: vec![(0, 0, 0); DESTINATIONS],
@@ -460,13 +463,14 @@ impl Play {
             remember(&mut self.left, port, bytes);
         }
         self.world.lcore.lock().worker.kernel_link().got.clear();
+        self.held = self.world.stats.held.get() > 0;
     }
 
     /// A packet to somebody else than a virtual address leaves to the next hop of its destination.
     fn look_at_hop(&self, snapshot: &forwarder::service::Snapshot, port: u16, bytes: &[u8], late: bool) {
         let parsed = forwarder::parse::parse(bytes, Checksums::Ipv4Good);
         let destination = parsed.destination();
-        let held = self.world.stats.held.get() > 0;
+        let held = self.held || self.world.stats.held.get() > 0;
         let of_a_service = [VIPS[0], VIPS[1], MARKED].iter().any(|target| destination == Ipv4Addr::from(*target));
         if late || held || of_a_service || self.marked || parsed.addresses == 0 {
             return;
