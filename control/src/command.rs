@@ -165,6 +165,9 @@ pub struct ServiceSpec {
     /// `-o`: one-packet scheduling.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_packet: bool,
+    /// `--conn-timeouts`: timeouts of its own connections, those that are made from here on; 0 is what all have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
 }
 
 impl ServiceSpec {
@@ -179,6 +182,7 @@ impl ServiceSpec {
             netmask: None,
             engine: None,
             one_packet: false,
+            timeouts: None,
         }
     }
 }

@@ -3,9 +3,10 @@
 
 mod addresses;
 
-use crate::command::{Netmask, ServiceName};
+use crate::command::{self, Netmask, ServiceName};
 use crate::state::{Changes, State, table};
 use addresses::{Addresses, User};
+use forwarder::conn::Timeouts;
 use forwarder::marks::{MarkRule, MarkRules};
 use forwarder::route::{NextHop, Port, Routes};
 use forwarder::scheduler::{Flags, Kind};
@@ -71,15 +72,17 @@ impl Builder {
                 touched.insert(service.id);
             }
         }
+        if changes.timeouts {
+            let timeouts = state.timeouts();
+            self.snapshot.timeouts.set(timeouts.tcp, timeouts.tcp_fin, timeouts.udp);
+            let own = state.table().services().filter(|service| service.spec.timeouts.is_some());
+            touched.extend(own.map(|service| service.id));
+        }
         for &id in &touched {
             self.service(state, id);
         }
         if changes.settings {
             self.snapshot.settings = state.settings().for_forwarder();
-        }
-        if changes.timeouts {
-            let timeouts = state.timeouts();
-            self.snapshot.timeouts.set(timeouts.tcp, timeouts.tcp_fin, timeouts.udp);
         }
         if changes.marks {
             let rules: Vec<MarkRule> = state.marks().iter().map(MarkRule::from).collect();
@@ -216,7 +219,7 @@ impl Builder {
             flags,
             persistence: wanted.spec.persistence.map(|timeout| persistence(timeout, wanted)),
             one_packet: wanted.spec.one_packet,
-            timeouts: None,
+            timeouts: wanted.spec.timeouts.map(|own| with_own(&self.snapshot.timeouts, own)),
             members,
             edits: self.edits.get(&(id, wanted.generation)).copied().unwrap_or_default(),
             table,
@@ -266,6 +269,13 @@ fn member(destination: &table::Destination) -> Member {
         upper: destination.spec.upper,
         lower: destination.spec.lower,
     }
+}
+
+/// A service's timeouts: its own over everybody's.
+fn with_own(all: &Timeouts, own: command::Timeouts) -> Timeouts {
+    let mut timeouts = all.clone();
+    timeouts.set(own.tcp, own.tcp_fin, own.udp);
+    timeouts
 }
 
 fn persistence(timeout: u32, wanted: &table::Service) -> Persistence {

@@ -367,7 +367,7 @@ impl State {
     }
 
     fn set_timeouts(&mut self, new: Timeouts) -> Result<(), Error> {
-        if [new.tcp, new.tcp_fin, new.udp].into_iter().any(|seconds| seconds > MAX_TIMEOUT) {
+        if !is_possible(new) {
             return Err(Error::Invalid);
         }
         let or_old = |new: u32, old: u32| if new == 0 { old } else { new };
@@ -424,10 +424,17 @@ fn check_service(spec: &ServiceSpec) -> Result<(), Error> {
     if no_mark || spec.persistence.is_some_and(|seconds| !(1..=MAX_TIMEOUT).contains(&seconds)) {
         return Err(Error::Invalid);
     }
+    if spec.timeouts.is_some_and(|timeouts| !is_possible(timeouts)) {
+        return Err(Error::Invalid);
+    }
     match (spec.service.family(), spec.netmask) {
         (Family::V4, None | Some(Netmask::Mask(_))) | (Family::V6, None | Some(Netmask::Prefix(1..=128))) => Ok(()),
         _ => Err(Error::Invalid),
     }
+}
+
+fn is_possible(timeouts: Timeouts) -> bool {
+    [timeouts.tcp, timeouts.tcp_fin, timeouts.udp].into_iter().all(|seconds| seconds <= MAX_TIMEOUT)
 }
 
 /// DR and TUN leave the packet's port alone, so the server's port is the service's whatever was asked for.

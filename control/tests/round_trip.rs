@@ -73,8 +73,10 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
     let names: Vec<_> = forwarder::scheduler::SCHEDULERS.iter().map(|known| known.name.to_owned()).collect();
     let persistence = prop::option::of(1u32..=2_678_400);
     let more = (any::<u32>(), 1u8..=128, any::<bool>(), any::<bool>(), any::<[bool; 3]>());
-    (name(), prop::sample::select(names), persistence, more).prop_map(
-        |(service, scheduler, persistence, (mask, prefix, sip, ops, [flag1, flag2, flag3]))| {
+    let seconds = 0u32..=2_678_400;
+    let timeouts = prop::option::of((seconds.clone(), seconds.clone(), seconds));
+    (name(), prop::sample::select(names), persistence, timeouts, more).prop_map(
+        |(service, scheduler, persistence, timeouts, (mask, prefix, sip, ops, [flag1, flag2, flag3]))| {
             let ipv6 = service.family() == forwarder::service::Family::V6;
             let netmask = if ipv6 { Netmask::Prefix(prefix) } else { Netmask::Mask(Ipv4Addr::from_bits(mask)) };
             let everyone = [Netmask::Prefix(128), Netmask::Mask(Ipv4Addr::BROADCAST)].contains(&netmask);
@@ -87,6 +89,7 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
                 netmask: Some(netmask).filter(|_| persistence.is_some() && !everyone),
                 engine: sip.then(|| "sip".to_owned()),
                 one_packet: ops && datagrams,
+                timeouts: timeouts.map(|(tcp, tcp_fin, udp)| Timeouts { tcp, tcp_fin, udp }),
             }
         },
     )

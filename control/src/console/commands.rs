@@ -95,7 +95,8 @@ macro_rules! mark {
 /// What can be said of a service.
 macro_rules! service_options {
     () => {
-        " [scheduler SCHEDULER] [persistent [SECONDS]] [netmask MASK] [pe ENGINE] [flags FLAGS] [ops]"
+        " [scheduler SCHEDULER] [persistent [SECONDS]] [netmask MASK] [pe ENGINE] [flags FLAGS] [ops] \
+         [timeout TCP TCPFIN UDP]"
     };
 }
 

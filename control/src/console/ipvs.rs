@@ -89,6 +89,7 @@ fn over_service(old: ServiceSpec, said: ServiceSpec, matched: &Matched) -> Servi
         netmask: if matched.has("netmask") { said.netmask } else { old.netmask },
         engine: if matched.has("pe") { said.engine } else { old.engine },
         one_packet: old.one_packet || matched.has("ops"),
+        timeouts: if matched.has("timeout") { said.timeouts } else { old.timeouts },
     }
 }
 
@@ -174,6 +175,10 @@ fn arguments(verb: Verb, matched: &Matched) -> Vec<String> {
     }
     if matched.has("persistent") {
         say("-p", matched.argument("SECONDS"));
+    }
+    if matched.has("timeout") {
+        let timeouts = ["TCP", "TCPFIN", "UDP"].map(|name| matched.argument(name).unwrap_or("0"));
+        say("--conn-timeouts", Some(&timeouts.join("/")));
     }
     if let Some(kind) = matched.one_of(&["ipip", "gue", "gre"]) {
         say("--tun-type", Some(kind));

@@ -233,7 +233,7 @@ fn tunnel(method: Method) -> String {
     }
 }
 
-/// Services as the commands that make them (`-S`), in the order given. `full` adds thresholds, which ipvsadm forgets.
+/// Services as the commands that make them (`-S`), in the order given. `full` adds thresholds, which ipvsadm forgets, and timeouts.
 #[must_use]
 pub fn rules(services: &[ServiceView], numeric: bool, full: bool, names: &dyn Names) -> String {
     let endpoints = Endpoints { names: (!numeric).then_some(names) };
@@ -250,7 +250,7 @@ pub fn rules(services: &[ServiceView], numeric: bool, full: bool, names: &dyn Na
             }
             ServiceName::Mark { mark, ipv6 } => format!("-f {mark}{}", if ipv6 { " -6" } else { "" }),
         };
-        service_rule(&mut text, &name, spec);
+        service_rule(&mut text, &name, spec, full);
         for ServerView { spec: server, .. } in servers {
             let address = endpoints.full(server.address, server.port, protocol(spec.service));
             let (method, tunnel) = method_options(server.method);
@@ -268,7 +268,7 @@ pub fn rules(services: &[ServiceView], numeric: bool, full: bool, names: &dyn Na
     text
 }
 
-fn service_rule(text: &mut String, name: &str, spec: &ServiceSpec) {
+fn service_rule(text: &mut String, name: &str, spec: &ServiceSpec, full: bool) {
     let _ = write!(text, "-A {name} -s {}", spec.scheduler);
     if let Some(timeout) = spec.persistence {
         let _ = write!(text, " -p {timeout}");
@@ -284,6 +284,9 @@ fn service_rule(text: &mut String, name: &str, spec: &ServiceSpec) {
     }
     if !spec.flags.is_empty() {
         let _ = write!(text, " -b {}", flags(spec));
+    }
+    if let (true, Some(Timeouts { tcp, tcp_fin, udp })) = (full, spec.timeouts) {
+        let _ = write!(text, " --conn-timeouts {tcp}/{tcp_fin}/{udp}");
     }
     text.push('\n');
 }

@@ -63,6 +63,7 @@ Of services:
       --pe ENGINE             how clients are told apart: sip
   -b, --sched-flags FLAGS     sh-fallback,sh-port mh-fallback,mh-port flag-1,flag-2,flag-3
   -o, --ops                   one-packet scheduling (UDP)
+      --conn-timeouts T/F/U   timeouts of its connections, as those of --set; 0 is what all have (RVS)
 
 Of servers:
   -r, --real-server HOST[:PORT]

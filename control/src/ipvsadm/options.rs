@@ -71,11 +71,12 @@ pub enum Opt {
     Json,
     Full,
     Atomic,
+    ConnTimeouts,
 }
 
-const COLUMNS: usize = 37;
+const COLUMNS: usize = 38;
 
-/// The options' names in messages. The last three are ours.
+/// The options' names in messages. The last four are ours.
 const NAMES: [&str; COLUMNS] = [
     "numeric",
     "connection",
@@ -114,24 +115,25 @@ const NAMES: [&str; COLUMNS] = [
     "json",
     "full",
     "atomic",
+    "conn-timeouts",
 ];
 
 /// By command, for each option: `+` required, `o` allowed, `x` refused, `1` at most one of those marked so.
 const LEGAL: [(&str, &[u8; COLUMNS]); 14] = [
-    ("add-service", b"xx+oooxxxxxxxxxxxxxxxoooxxxxxxxxxxxxx"),
-    ("edit-service", b"xx+oooxxxxxxxxxxxxxxxoooxxxxxxxxxxxxx"),
-    ("delete-service", b"xx+xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
-    ("flush", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
-    ("list", b"o11xxxxxxxxx11oooooooxxxxxxxoxxxxxoxx"),
-    ("add-server", b"xx+xxx+ooooxxxxxxxxxxxxxxxxxxoooooxxx"),
-    ("edit-server", b"xx+xxx+ooooxxxxxxxxxxxxxxxxxxoooooxxx"),
-    ("delete-server", b"xx+xxx+xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
-    ("set", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
-    ("start-daemon", b"xxxxxxxxxxxoxxxxxxxoxxxxooooxxxxxxxxx"),
-    ("stop-daemon", b"xxxxxxxxxxxxxxxxxxxoxxxxxxxxxxxxxxxxx"),
-    ("restore", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxo"),
-    ("save", b"oxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxox"),
-    ("zero", b"xxoxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
+    ("add-service", b"xx+oooxxxxxxxxxxxxxxxoooxxxxxxxxxxxxxo"),
+    ("edit-service", b"xx+oooxxxxxxxxxxxxxxxoooxxxxxxxxxxxxxo"),
+    ("delete-service", b"xx+xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
+    ("flush", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
+    ("list", b"o11xxxxxxxxx11oooooooxxxxxxxoxxxxxoxxx"),
+    ("add-server", b"xx+xxx+ooooxxxxxxxxxxxxxxxxxxoooooxxxx"),
+    ("edit-server", b"xx+xxx+ooooxxxxxxxxxxxxxxxxxxoooooxxxx"),
+    ("delete-server", b"xx+xxx+xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
+    ("set", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
+    ("start-daemon", b"xxxxxxxxxxxoxxxxxxxoxxxxooooxxxxxxxxxx"),
+    ("stop-daemon", b"xxxxxxxxxxxxxxxxxxxoxxxxxxxxxxxxxxxxxx"),
+    ("restore", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxox"),
+    ("save", b"oxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxoxx"),
+    ("zero", b"xxoxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
 ];
 
 /// The options of a tunnel that depend on its type.
@@ -294,4 +296,5 @@ pub const KNOWN: &[Known<Tag>] = known! {
     "json" ' ' Nothing Tag::Option(Opt::Json);
     "full" ' ' Nothing Tag::Option(Opt::Full);
     "atomic" ' ' Nothing Tag::Option(Opt::Atomic);
+    "conn-timeouts" ' ' Value Tag::Option(Opt::ConnTimeouts);
 };

@@ -193,6 +193,13 @@ fn timeout(text: &str, least: i64) -> Result<u32, Failure> {
     }
 }
 
+/// `TCP/TCPFIN/UDP`, seconds.
+fn own_timeouts(text: &str) -> Option<Timeouts> {
+    let mut parts = text.split('/').map(|part| timeout(part, 0).ok());
+    let own = Timeouts { tcp: parts.next()??, tcp_fin: parts.next()??, udp: parts.next()?? };
+    parts.next().is_none().then_some(own)
+}
+
 /// The text up to the length of a name in the kernel, at a character's end.
 fn cut(text: &str) -> String {
     let end = (0..=NAME_LENGTH.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -223,6 +230,8 @@ struct Draft<'a> {
     tunnel: String,
     tunnel_port: u16,
     timeouts: Timeouts,
+    /// Those of one service.
+    own_timeouts: Option<Timeouts>,
     role: Option<DaemonRole>,
     daemon: DaemonSpec,
 }
@@ -259,6 +268,7 @@ impl<'a> Draft<'a> {
             tunnel: "ipip".to_owned(),
             tunnel_port: 0,
             timeouts: Timeouts::default(),
+            own_timeouts: None,
             role: None,
             daemon,
         }
@@ -326,6 +336,9 @@ impl<'a> Draft<'a> {
             Opt::Scheduler => self.scheduler = cut(text),
             Opt::SchedulerFlags => self.flags = text.to_owned(),
             Opt::Engine => self.engine = cut(text),
+            Opt::ConnTimeouts => {
+                self.own_timeouts = Some(own_timeouts(text).ok_or("illegal timeouts specified: TCP/TCPFIN/UDP")?)
+            }
             Opt::Persistent => {
                 self.persistence = Some(value.map_or(Ok(TEMPLATE_TIMEOUT), |text| timeout(text, 1))?);
             }
@@ -441,6 +454,7 @@ impl<'a> Draft<'a> {
         };
         spec.engine = Some(self.engine).filter(|engine| !engine.is_empty());
         spec.one_packet = one_packet;
+        spec.timeouts = self.own_timeouts;
         Ok(spec)
     }
 
