@@ -1,22 +1,18 @@
 //! rvsd on the recorded network, in a network namespace of its own: its ports are the ends of veth pairs, and what the
 //! recordings call the client side and the real servers is a program at the other ends.
 
+use crate::lab::{self, Killed, PATIENCE, ROOT, RVSD, rvsadm};
 use conformance::kernel::{EXT, INT, Mac, mac};
 use conformance::packet::to_hex;
 use conformance::shell::Printed;
 use conformance::subject::{Sent, Subject};
 use control::command::mark::MarkSpec;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-const RVSD: &str = env!("CARGO_BIN_EXE_rvsd");
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// How long one thing may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The wires, and the settings that every interface made later takes over.
 const BEFORE: &str = "
@@ -67,9 +63,7 @@ impl RealDirector {
         std::os::unix::fs::symlink(rvsadm(), files.path().join("ipvsadm")).expect("a new file");
         let log = std::fs::File::create(files.path().join("rvsd.log")).expect("a new file");
         let mut command = namespace.command(RVSD);
-        command.args(["--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", "128"]);
-        command.arg(format!("--file-prefix={}", namespace.0)).arg(lcores());
-        command.args([0, 1].map(|n| format!("--vdev=net_af_packet{n},iface=port{n}")));
+        command.args(lab::eal(&namespace.0, lab::Options::default()));
         command.args(["--", "--idle", "pause", "--connections", "4096", "--destinations", "256", "--mbufs", "2047"]);
         command.arg("--socket").arg(files.path().join("control.sock"));
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
@@ -235,29 +229,4 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
     }
-}
-
-/// A process that does not outlive the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// One control thread, and one worker on a processor that it does not leave: frames keep their order.
-fn lcores() -> String {
-    let allowed = rustix::thread::sched_getaffinity(None).expect("it is this thread's own");
-    let mut cpus = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-    let first = cpus.next().expect("this runs on one");
-    format!("--lcores=0@{first},1@{}", cpus.next_back().unwrap_or(first))
-}
-
-/// The built rvsadm, which is of another package: it is beside rvsd once `cargo build --workspace --bins` has run.
-fn rvsadm() -> PathBuf {
-    let path = Path::new(RVSD).with_file_name("rvsadm");
-    assert!(path.exists(), "{} is missing: make build", path.display());
-    path
 }

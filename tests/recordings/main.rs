@@ -2,6 +2,8 @@
 //! as the director's.
 
 mod director;
+#[path = "../lab/mod.rs"]
+mod lab;
 
 use conformance::report::{Case, Outcome};
 use director::RealDirector;
@@ -65,7 +67,7 @@ fn recording(group: &str, name: &str) -> String {
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("SKIPPED: network namespaces need root");
+        lab::skipped("network namespaces need root");
     }
     root
 }
