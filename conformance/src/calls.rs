@@ -125,6 +125,7 @@ fn with(recording: &Recording, unknown: Unknown, skip: &dyn Fn(&str) -> Option<S
         .iter()
         .filter_map(|step| match step {
             Step::Connection { conn } => Some(*conn.dst.ip()),
+            Step::Call(call) => shell::added_address(&call.cmd),
             _ => None,
         })
         .collect();

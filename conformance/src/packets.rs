@@ -8,6 +8,7 @@ use crate::report::{Case, Difference};
 use crate::rig::{Rig, Setup};
 use crate::shell::{self, Printed};
 use crate::subject::{Subject, port};
+use control::state::Settings;
 use serde::Deserialize;
 use std::net::Ipv4Addr;
 
@@ -16,19 +17,6 @@ const TOLD: usize = 5;
 
 /// Between two events some time passed, seconds.
 const MOMENT: f64 = 0.02;
-
-/// Settings that a recording was made with stand in its description as NAME=VALUE.
-const SETTINGS: [&str; 9] = [
-    "cache_bypass",
-    "conn_reuse_mode",
-    "expire_nodest_conn",
-    "expire_quiescent_template",
-    "nat_icmp_send",
-    "net.ipv4.vs.conntrack",
-    "pmtu_disc",
-    "secure_tcp",
-    "sloppy_tcp",
-];
 
 #[derive(Deserialize)]
 struct Recording {
@@ -90,15 +78,12 @@ pub fn replay_on<S: Subject>(text: &str, subject: impl FnOnce(u16) -> S) -> Resu
     Ok(vec![Case::of(recording.desc, differences)])
 }
 
-/// The settings of a description.
-fn settings(description: &str) -> Vec<(&'static str, &str)> {
+/// The settings that a recording was made with: its description says NAME=VALUE.
+fn settings(description: &str) -> Vec<(&str, &str)> {
+    let known = Settings::default().list();
     let words = description.split([' ', ',', ':', ';', '(', ')']).filter_map(|word| word.split_once('='));
-    words
-        .filter_map(|(name, value)| {
-            let known = SETTINGS.iter().find(|setting| **setting == name)?;
-            Some((known.strip_prefix("net.ipv4.vs.").unwrap_or(known), value))
-        })
-        .collect()
+    let plain = words.map(|(name, value)| (name.strip_prefix("net.ipv4.vs.").unwrap_or(name), value));
+    plain.filter(|(name, _)| known.iter().any(|setting| setting.name == *name)).collect()
 }
 
 /// The MTU of the real servers' interface.

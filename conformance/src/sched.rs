@@ -74,23 +74,23 @@ impl TryFrom<Vec<Value>> for Step {
 /// # Errors
 /// It is no recording.
 pub fn replay(text: &str, skip: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Case>, String> {
-    replay_on(text, skip, |connections| Rig::new(&Setup { connections, ..Setup::default() }))
+    replay_on(text, skip, |setup| Rig::new(&setup))
 }
 
-/// The same on a director of its own for each case, which is to have room for so many connections.
+/// The same on a director of its own for each case.
 ///
 /// # Errors
 /// It is no recording.
 pub fn replay_on<S: Subject>(
     text: &str,
     skip: &dyn Fn(&str) -> Option<String>,
-    mut subject: impl FnMut(usize) -> S,
+    mut subject: impl FnMut(Setup) -> S,
 ) -> Result<Vec<Case>, String> {
     let recording: Recording = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let case = |recorded: &Recorded| match skip(&recorded.id) {
         Some(reason) => Case::skipped(&recorded.id, reason),
         None => {
-            let subject = subject(recorded.connections());
+            let subject = subject(recorded.needs());
             Case::of(&recorded.id, Replay::new(recorded, subject).run(recorded))
         }
     };
@@ -98,10 +98,15 @@ pub fn replay_on<S: Subject>(
 }
 
 impl Recorded {
-    /// So many entries there will be, about.
-    fn connections(&self) -> usize {
+    /// What its director needs: room, and the addresses of its services.
+    fn needs(&self) -> Setup {
         let counted = self.counts.as_ref().map_or(0, |counts| counts.values().sum::<u32>() as usize);
-        counted.max(self.steps.len()) * 2
+        let lines = self.setup.iter().filter_map(|command| command.first()?.as_str());
+        Setup {
+            addresses: lines.filter_map(shell::added_address).collect(),
+            connections: counted.max(self.steps.len()) * 2,
+            ..Setup::default()
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::subject::Subject;
 use control::command::mark::{MarkSpec, prefix};
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// What a call printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub fn run(subject: &mut impl Subject, line: &str, input: &str) -> Option<Printe
     match (program.as_str(), text.as_slice()) {
         ("ipvsadm", _) => Some(subject.ipvsadm(arguments, input)),
         ("cat", [file]) => Some(Printed { output: subject.read(file)?, ..Printed::default() }),
+        ("echo", [value @ .., ">", file]) => {
+            let set = subject.set(file.strip_prefix("/proc/sys/net/ipv4/vs/")?, &value.join(" "));
+            set.then(Printed::default)
+        }
         ("sysctl", ["-w", assignment]) => {
             let (name, value) = assignment.split_once('=')?;
             let good = name.strip_prefix("net.ipv4.vs.").is_none_or(|name| subject.set(name, value));
@@ -42,6 +47,14 @@ pub fn run(subject: &mut impl Subject, line: &str, input: &str) -> Option<Printe
         ("ip", ["rule", "add", "fwmark", ..] | ["route", "add", "local", "0.0.0.0/0", ..]) => Some(Printed::default()),
         _ => None,
     }
+}
+
+/// The address of the service that a line adds, if it does so.
+#[must_use]
+pub fn added_address(line: &str) -> Option<Ipv4Addr> {
+    let mut words = line.strip_prefix("ipvsadm -A ")?.split(' ');
+    words.find(|word| matches!(*word, "-t" | "-u" | "--sctp-service"))?;
+    words.next()?.split(':').next()?.parse().ok()
 }
 
 /// `-t mangle -A PREROUTING … -j MARK --set-mark N` as a rule of RVS.
@@ -88,6 +101,37 @@ fn words(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rig::{Rig, Setup};
+
+    #[test]
+    fn settings_are_written_in_either_way() {
+        let mut rig = Rig::new(&Setup::default());
+        for (line, value) in [
+            ("sysctl -w net.ipv4.vs.conn_reuse_mode=0", "0\n"),
+            ("echo 2 > /proc/sys/net/ipv4/vs/conn_reuse_mode", "2\n"),
+        ] {
+            assert_eq!(run(&mut rig, line, "").map(|printed| printed.status), Some(0), "{line}");
+            let read = run(&mut rig, "cat /proc/sys/net/ipv4/vs/conn_reuse_mode", "");
+            assert_eq!(read.map(|printed| printed.output).as_deref(), Some(value), "{line}");
+        }
+        assert_eq!(run(&mut rig, "echo 1 > /proc/sys/net/ipv4/vs/no_such", ""), None);
+    }
+
+    #[test]
+    fn iptables_marks_as_our_rules_do() {
+        let rows = [
+            ("-t mangle -A PREROUTING -i ext0 -p tcp --dport 80 -j MARK --set-mark 1", "tcp port 80 set 1"),
+            (
+                "-t mangle -A PREROUTING -s 10.0.0.0/8 -d 192.0.2.1 -j MARK --set-mark 7",
+                "from 10.0.0.0/8 to 192.0.2.1 set 7",
+            ),
+            ("-t mangle -A PREROUTING -p udp --dport 5000:5999 -j MARK --set-mark 2", "udp port 5000-5999 set 2"),
+        ];
+        for (line, rule) in rows {
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!(mark(&words).map(|mark| mark.to_string()).as_deref(), Some(rule));
+        }
+    }
 
     #[test]
     fn words_of_a_shell_line() {

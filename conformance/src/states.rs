@@ -43,10 +43,10 @@ pub fn replay(text: &str, skip: &dyn Fn(&str) -> Option<String>) -> Result<Vec<C
     } else if let Some(map) = &recording.map {
         tables::sequences(&recording, map)?
     } else {
-        match (recording.id.as_str(), &recording.rows) {
-            ("active-counts", Some(rows)) => tables::active_counts(rows)?,
-            ("reuse-matrix", Some(rows)) => tables::reuse(rows)?,
-            (id, _) => return Err(format!("'{id}' is no kind of recording that is known here")),
+        match &recording.rows {
+            Some(rows) if rows.iter().all(|row| row.len() == tables::ACTIVE_COUNTS) => tables::active_counts(rows)?,
+            Some(rows) if rows.iter().all(|row| row.len() == tables::REUSE) => tables::reuse(rows)?,
+            _ => return Err("this is no kind of recording that is known here".to_owned()),
         }
     };
     let or_skipped = |case: Case| skip(&case.name).map_or(case.clone(), |reason| Case::skipped(&case.name, reason));

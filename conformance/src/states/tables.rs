@@ -8,6 +8,10 @@ use forwarder::pipeline::ConnView;
 use serde_json::Value;
 use std::net::SocketAddrV4;
 
+/// Columns of a row of [`active_counts`], and of [`reuse`].
+pub(super) const ACTIVE_COUNTS: usize = 5;
+pub(super) const REUSE: usize = 8;
+
 /// The n-th client.
 fn client(n: usize) -> SocketAddrV4 {
     SocketAddrV4::new(CLIENT, 2000 + n as u16)
