@@ -106,9 +106,7 @@ fn direct(
         shared: shared.clone(),
     });
     let tasks = launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings }, kits.collect())?;
-    for command in plan.commands() {
-        lock(&director).execute(command)?;
-    }
+    lock(&director).execute(plan.command())?;
 
     // What carries frames between the workers and the kernel.
     let carrier = {

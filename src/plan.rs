@@ -123,10 +123,12 @@ impl Plan {
         Fixed { ports: ports.collect(), neighbours: self.config.neighbours.clone(), routes: self.config.routes.clone() }
     }
 
-    /// The file's settings and marking rules as commands.
-    pub fn commands(&self) -> impl Iterator<Item = Command> + '_ {
+    /// The file's settings and marking rules.
+    pub fn command(&self) -> Command {
         let settings = self.config.settings.iter().cloned().map(|(name, value)| Command::Set { name, value });
-        settings.chain(self.config.marks.iter().copied().map(Command::AddMark))
+        Command::Transaction {
+            commands: settings.chain(self.config.marks.iter().copied().map(Command::AddMark)).collect(),
+        }
     }
 }
 
