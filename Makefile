@@ -15,7 +15,7 @@
 .PHONY: help setup build demo bench conformance check pure test test-pure test-dpdk test-e2e clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
-PURE = -p packet-io -p forwarder -p control -p conformance -p rvs-fuzz
+PURE = -p packet-io -p forwarder -p control -p conformance -p rvs-fuzz -p rvs-bench
 WITHOUT_DPDK = env PKG_CONFIG_LIBDIR=/nonexistent PKG_CONFIG_PATH=
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)

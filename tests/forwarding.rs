@@ -135,6 +135,10 @@ fn balance_datagrams(driver: Driver, bytes: usize) {
         assert_eq!(ready, "ready\n");
         echo
     });
+    // A lost datagram is not sent again, so everybody is to know everybody's MAC address.
+    for (host, neighbour) in [("client", "172.16.0.1"), ("rs2", "192.168.1.1"), ("rs3", "192.168.1.1")] {
+        lab.sh(host, &format!("ping -c 1 -W 5 {neighbour}"));
+    }
     let answers = lab.sh("client", &format!("python3 tests/udp.py ask 172.16.0.1 53 6 {bytes}"));
     let answers: Vec<String> = answers.lines().map(str::to_owned).collect();
     assert_eq!(shares(&answers), BTreeMap::from([("rs2", 3), ("rs3", 3)]));

@@ -23,7 +23,7 @@ pub const RVSD: &str = env!("CARGO_BIN_EXE_rvsd");
 /// How long one thing may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a script may take, for `timeout`.
-const SCRIPT_SECONDS: &str = "60";
+const SCRIPT_SECONDS: &str = "120";
 
 /// A network: the hosts `client`, `director`, `outside`, `rs2`, `rs3`, `rs4` and the bridges' `wire`.
 pub struct Lab {
@@ -72,7 +72,7 @@ impl Lab {
 
     /// Asks a URL, on a new connection each time, and answers who answered: nobody is the empty string.
     pub fn curl(&self, host: &str, url: &str, times: usize) -> Vec<String> {
-        let script = format!("for i in $(seq {times}); do curl --silent --max-time 5 {url} || echo; done");
+        let script = format!("for i in $(seq {times}); do curl --silent --max-time 15 {url} || echo; done");
         self.sh_lines(host, &script).iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect()
     }
 
