@@ -4,7 +4,7 @@ use clap::Parser;
 use control::command::Command;
 use forwarder::clock::Tick;
 use forwarder::flow_table::Slot;
-use rvs_bench::frames::Proto;
+use rvs_bench::frames::{LENGTH, Proto};
 use rvs_bench::rig::{Rig, Setup};
 use rvs_bench::traffic::{self, Mode};
 
@@ -37,12 +37,12 @@ fn main() {
     if mode == Mode::NatReply {
         let requests = traffic::file(Mode::Nat, proto, flows);
         let count = requests.len();
-        rig.replay(requests.into_iter().map(Vec::from).collect(), 32);
+        rig.replay(&requests, LENGTH, 32);
         rig.run(count, now);
     }
     let file = traffic::file(mode, proto, flows);
     let count = file.len();
-    rig.replay(file.into_iter().map(Vec::from).collect(), 32);
+    rig.replay(&file, LENGTH, 32);
     // Twice, as replies may come before their request.
     rig.run(2 * count, now);
     let before = rig.stats().forwarded.get();

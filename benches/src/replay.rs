@@ -1,6 +1,7 @@
 //! Queues that replay frames from memory and take back what is sent, as the `net_pcap` device with `infinite_rx` does,
 //! but without DPDK: what is left is the director's own work.
 
+use crate::frames::LENGTH;
 use packet_io::{Burst, Frame, FramePool, RxQueue, TxQueue};
 use std::cell::RefCell;
 
@@ -11,89 +12,72 @@ const ROOM: usize = 2048;
 /// Buffers that are put aside at most; more than any test has in use.
 const SPARE: usize = 1024;
 
-/// A buffer.
-#[derive(Debug)]
-struct Buffer {
-    head: usize,
-    end: usize,
-    bytes: [u8; ROOM],
-}
-
 thread_local! {
     /// Buffers that nobody uses, so that none is allocated twice.
-    static SPARES: RefCell<Vec<Box<Buffer>>> = RefCell::new(Vec::with_capacity(SPARE));
+    static SPARES: RefCell<Vec<Box<[u8]>>> = RefCell::new(Vec::with_capacity(SPARE));
 }
 
 /// A frame. Dropping it puts its buffer aside.
 #[derive(Debug)]
-pub struct Replayed(Option<Box<Buffer>>);
-
-impl Replayed {
-    #[inline]
-    fn buffer(&self) -> &Buffer {
-        self.0.as_deref().expect("a frame has its buffer until it goes")
-    }
-
-    #[inline]
-    fn buffer_mut(&mut self) -> &mut Buffer {
-        self.0.as_deref_mut().expect("a frame has its buffer until it goes")
-    }
+pub struct Replayed {
+    buffer: Box<[u8]>,
+    head: u32,
+    end: u32,
 }
 
 impl Drop for Replayed {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(buffer) = self.0.take() {
-            SPARES.with_borrow_mut(|spares| put_aside(spares, buffer));
+        if !self.buffer.is_empty() {
+            SPARES.with_borrow_mut(|spares| self.put_aside(spares));
         }
     }
 }
 
-fn put_aside(spares: &mut Vec<Box<Buffer>>, buffer: Box<Buffer>) {
-    if spares.len() < SPARE {
-        spares.push(buffer);
+impl Replayed {
+    #[inline]
+    fn fresh(spares: &mut Vec<Box<[u8]>>, length: usize) -> Self {
+        let buffer = spares.pop().unwrap_or_else(|| vec![0; ROOM].into_boxed_slice());
+        Self { buffer, head: HEADROOM as u32, end: (HEADROOM + length) as u32 }
     }
-}
 
-fn fresh(spares: &mut Vec<Box<Buffer>>) -> Box<Buffer> {
-    let mut buffer = spares.pop().unwrap_or_else(|| Box::new(Buffer { head: 0, end: 0, bytes: [0; ROOM] }));
-    (buffer.head, buffer.end) = (HEADROOM, HEADROOM);
-    buffer
+    #[inline]
+    fn put_aside(&mut self, spares: &mut Vec<Box<[u8]>>) {
+        let buffer = std::mem::take(&mut self.buffer);
+        if spares.len() < SPARE {
+            spares.push(buffer);
+        }
+    }
 }
 
 impl Frame for Replayed {
-    #[inline]
+    #[inline(always)]
     fn bytes(&self) -> &[u8] {
-        let Buffer { head, end, bytes } = self.buffer();
-        &bytes[*head..*end]
+        self.buffer.get(self.head as usize..self.end as usize).unwrap_or_default()
     }
-    #[inline]
+    #[inline(always)]
     fn bytes_mut(&mut self) -> &mut [u8] {
-        let Buffer { head, end, bytes } = self.buffer_mut();
-        &mut bytes[*head..*end]
+        self.buffer.get_mut(self.head as usize..self.end as usize).unwrap_or_default()
     }
     #[inline]
     fn grow_front(&mut self, n: usize) -> bool {
-        let buffer = self.buffer_mut();
-        let fits = n <= buffer.head;
-        buffer.head -= if fits { n } else { 0 };
+        let fits = n <= self.head as usize;
+        self.head -= if fits { n as u32 } else { 0 };
         fits
     }
     fn shrink_front(&mut self, n: usize) -> bool {
-        let buffer = self.buffer_mut();
-        let fits = n <= buffer.end - buffer.head;
-        buffer.head += if fits { n } else { 0 };
+        let fits = n <= self.bytes().len();
+        self.head += if fits { n as u32 } else { 0 };
         fits
     }
     fn grow_back(&mut self, n: usize) -> bool {
-        let buffer = self.buffer_mut();
-        let fits = n <= ROOM - buffer.end;
-        buffer.end += if fits { n } else { 0 };
+        let fits = n <= ROOM - self.end as usize;
+        self.end += if fits { n as u32 } else { 0 };
         fits
     }
     #[inline]
     fn truncate(&mut self, len: usize) {
-        let buffer = self.buffer_mut();
-        buffer.end = buffer.end.min(buffer.head + len);
+        self.end = self.end.min(self.head + len as u32);
     }
 }
 
@@ -104,24 +88,27 @@ pub struct Pool;
 impl FramePool for Pool {
     type Frame = Replayed;
     fn allocate(&mut self) -> Option<Replayed> {
-        Some(Replayed(Some(SPARES.with_borrow_mut(fresh))))
+        Some(SPARES.with_borrow_mut(|spares| Replayed::fresh(spares, 0)))
     }
 }
 
 /// Replays its frames again and again.
 #[derive(Debug, Default)]
 pub struct Source {
-    frames: Vec<Vec<u8>>,
+    frames: Vec<[u8; LENGTH]>,
+    length: usize,
     next: usize,
-    /// Frames in a burst, at most.
-    pub burst: usize,
+    burst: usize,
 }
 
 impl Source {
-    /// Replays these from now on, a burst of so many at a time.
-    pub fn replay(&mut self, frames: Vec<Vec<u8>>, burst: usize) {
-        assert!(frames.iter().all(|frame| frame.len() <= ROOM - HEADROOM), "a frame does not fit its buffer");
-        *self = Self { frames, next: 0, burst };
+    /// Replays frames of `length` bytes that begin like these from now on, a burst of so many at a time.
+    ///
+    /// # Panics
+    /// If frames are to be shorter than their beginning, or longer than their buffers.
+    pub fn replay(&mut self, frames: &[[u8; LENGTH]], length: usize, burst: usize) {
+        assert!((LENGTH..=ROOM - HEADROOM).contains(&length), "frames of {length} bytes");
+        *self = Self { frames: frames.to_vec(), length, next: 0, burst };
     }
 }
 
@@ -134,10 +121,9 @@ impl RxQueue for Source {
             for slot in &mut spare[..count] {
                 let frame = &self.frames[self.next];
                 self.next = if self.next + 1 == self.frames.len() { 0 } else { self.next + 1 };
-                let mut buffer = fresh(spares);
-                buffer.end = HEADROOM + frame.len();
-                buffer.bytes[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
-                *slot = Some(Replayed(Some(buffer)));
+                let mut replayed = Replayed::fresh(spares, self.length);
+                replayed.buffer[HEADROOM..HEADROOM + LENGTH].copy_from_slice(frame);
+                *slot = Some(replayed);
             }
         });
         burst.commit(count);
@@ -158,10 +144,8 @@ impl TxQueue for Sink {
         let count = burst.len();
         SPARES.with_borrow_mut(|spares| {
             for slot in burst.slots_mut() {
-                if let Some(mut frame) = slot.take()
-                    && let Some(buffer) = frame.0.take()
-                {
-                    put_aside(spares, buffer);
+                if let Some(mut frame) = slot.take() {
+                    frame.put_aside(spares);
                     self.frames += 1;
                 }
             }

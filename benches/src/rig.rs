@@ -1,7 +1,7 @@
 //! A whole director on replayed frames: the real commands, snapshot, tables and worker, without a device, without root.
 //! Time is an argument.
 
-use crate::frames::Mac;
+use crate::frames::{LENGTH, Mac};
 use crate::replay::{Pool, Replayed, Sink, Source};
 use crate::traffic::{DIRECTOR, DIRECTOR_MAC, GATEWAY, GATEWAY_MAC, VIRTUAL};
 use control::command::{Command, ConnectionPage, Error, PortView, Reply};
@@ -64,8 +64,8 @@ impl<M: TableMemory<ConnSlot>> Workers for Alone<M> {
         self.worker.turn(self.now);
         looks < TURNS
     }
-    fn connections(&mut self, _: u64) -> ConnectionPage {
-        ConnectionPage::default()
+    fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage::default())
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         None
@@ -152,12 +152,12 @@ impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
         self.director.execute(command)
     }
 
-    /// Replays these frames from now on, so many a burst.
+    /// Replays frames that begin like these, of this length, from now on, so many a burst.
     ///
     /// # Panics
     /// Never: there is a port.
-    pub fn replay(&mut self, frames: Vec<Vec<u8>>, burst: usize) {
-        self.director.workers().worker.receive_queue(0).expect("there is a port").replay(frames, burst);
+    pub fn replay(&mut self, frames: &[[u8; LENGTH]], length: usize, burst: usize) {
+        self.director.workers().worker.receive_queue(0).expect("there is a port").replay(frames, length, burst);
     }
 
     /// One turn of the worker.
