@@ -57,7 +57,7 @@ fn find(flows: &mut Flows, packets: impl Fn(&Flows, usize) -> Packet, expires: T
     let mut hashes = [0; BURST];
     for (n, slot) in hashes.iter_mut().enumerate() {
         *slot = hash(packets(flows, n).key, &flows.secret);
-        flows.table.prefetch(*slot);
+        black_box(flows.table.begin(*slot));
     }
     let mut found = 0;
     for (n, &hash) in hashes.iter().enumerate() {

@@ -21,15 +21,30 @@ pub use template::{Leaving, Template, TemplateKey};
 pub use timeouts::Timeouts;
 
 use crate::flow_table::SlotId;
+use crate::rewrite::nat::{self, Nat};
 use crate::service::{DestId, Method};
 
-/// Which way a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which way a packet goes. What there is of each direction is kept in arrays by this, so that the path of an ordinary
+/// packet needs no branch for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
     /// From the client.
-    Request,
+    #[default]
+    Request = 0,
     /// From the server.
-    Reply,
+    Reply = 1,
+}
+
+impl Direction {
+    /// The other one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Request => Self::Reply,
+            Self::Reply => Self::Request,
+        }
+    }
 }
 
 /// How a connection's packets reach its server: [`Method`] without what the destination knows better.
@@ -64,12 +79,14 @@ const NO_REPLIES: u16 = 1 << 3;
 /// An ordinary request changes nothing but the expiry.
 const STEADY_REQUEST: u16 = 1 << 4;
 /// The same of a reply.
-const STEADY_REPLY: u16 = 1 << 5;
+const STEADY_REPLY: u16 = STEADY_REQUEST << Direction::Reply as u16;
 /// It was scheduled by a persistence template, in [`Conn::template`].
 const TEMPLATED: u16 = 1 << 6;
 
 /// No packet belongs to it any more.
 const ENDED: u16 = 1 << 7;
+/// Its service has timeouts of its own.
+const OWN_TIMEOUTS: u16 = 1 << 9;
 /// It has no destination: its packets go where the client sent them.
 const BYPASS: u16 = 1 << 8;
 
@@ -79,10 +96,10 @@ const BYPASS: u16 = 1 << 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Conn {
-    request_addresses: u64,
-    reply_addresses: u64,
-    request_ports: u32,
-    reply_ports: u32,
+    /// By [`Direction`].
+    addresses: [u64; 2],
+    /// By [`Direction`].
+    ports: [u32; 2],
     /// Its destination's slot.
     pub dest: DestId,
     /// With [`is_templated`](Self::is_templated): the slot of its template in the table of templates.
@@ -94,11 +111,10 @@ pub struct Conn {
     /// NAT: the link by which replies leave ([`crate::route::LinkId`]).
     pub client_link: u16,
     /// NAT: what a request's IP checksum changes by; a reply's changes by its complement (RFC 1624).
-    pub ip_delta: u16,
+    ip_delta: u16,
     /// NAT: the same for the transport checksum.
-    pub l4_delta: u16,
-    /// Which timeouts apply: an index that the worker gives meaning to.
-    pub timeouts: u16,
+    l4_delta: u16,
+    reserved: u16,
     flags: u16,
     /// IP protocol number.
     pub protocol: u8,
@@ -128,12 +144,13 @@ impl Conn {
         let replier = if forward == Forward::Nat { server } else { request.destination() };
         let reply = Endpoints::new(replier, request.source());
         let no_replies = if forward == Forward::Nat { 0 } else { NO_REPLIES };
+        let (ip_delta, l4_delta) = nat::deltas(request.destination_bits(), reply.source_bits());
         Self {
-            request_addresses: request.addresses,
-            request_ports: request.ports,
-            reply_addresses: reply.addresses,
-            reply_ports: reply.ports,
+            addresses: [request.addresses, reply.addresses],
+            ports: [request.ports, reply.ports],
             protocol,
+            ip_delta,
+            l4_delta,
             flags: forward as u16 | no_replies,
             ..Self::default()
         }
@@ -159,28 +176,35 @@ impl Conn {
     #[inline]
     #[must_use]
     pub fn is_request(&self, addresses: u64, ports: u32, protocol: u8) -> bool {
-        (self.request_addresses == addresses) & (self.request_ports == ports) & (self.protocol == protocol)
+        (self.addresses[Direction::Request as usize] == addresses)
+            & (self.ports[Direction::Request as usize] == ports)
+            & (self.protocol == protocol)
     }
 
     /// True if a packet with these addresses, ports and protocol is a reply of this connection.
     #[inline]
     #[must_use]
     pub fn is_reply(&self, addresses: u64, ports: u32, protocol: u8) -> bool {
-        (self.reply_addresses == addresses) & (self.reply_ports == ports) & (self.protocol == protocol)
+        (self.addresses[Direction::Reply as usize] == addresses)
+            & (self.ports[Direction::Reply as usize] == ports)
+            & (self.protocol == protocol)
     }
 
     /// Source and destination of its requests.
     #[inline]
     #[must_use]
     pub fn request(&self) -> Endpoints {
-        Endpoints { addresses: self.request_addresses, ports: self.request_ports }
+        Endpoints {
+            addresses: self.addresses[Direction::Request as usize],
+            ports: self.ports[Direction::Request as usize],
+        }
     }
 
     /// Source and destination of its replies as they come in.
     #[inline]
     #[must_use]
     pub fn reply(&self) -> Endpoints {
-        Endpoints { addresses: self.reply_addresses, ports: self.reply_ports }
+        Endpoints { addresses: self.addresses[Direction::Reply as usize], ports: self.ports[Direction::Reply as usize] }
     }
 
     /// How its packets reach the server.
@@ -257,6 +281,47 @@ impl Conn {
         use crate::wire::tcp::flags::{ACK, FIN, RST, SYN};
         let steady = if direction == Direction::Request { STEADY_REQUEST } else { STEADY_REPLY };
         (self.flags & steady != 0) & (tcp_flags & (SYN | FIN | RST | ACK) == ACK)
+    }
+
+    /// True if a packet with these addresses, ports and protocol, whose TCP flags neither start nor end anything, is one
+    /// of this connection's in this direction and changes nothing but the expiry, to which everybody's timeouts apply.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_ordinary(&self, direction: Direction, addresses: u64, ports: u32, protocol: u8) -> bool {
+        // One load and one comparison.
+        let word = u32::from(self.flags) | u32::from(self.protocol) << 16 | u32::from(self.state as u8) << 24;
+        let steady = u32::from(STEADY_REQUEST) << direction as u32;
+        let asked = steady | u32::from(OWN_TIMEOUTS) | 0xff << 16;
+        self.addresses[direction as usize] == addresses
+            && self.ports[direction as usize] == ports
+            && word & asked == steady | u32::from(protocol) << 16
+    }
+
+    /// What an ordinary packet of this direction becomes, with the sums that are kept (NAT).
+    #[inline(always)]
+    #[must_use]
+    pub fn translation(&self, direction: Direction) -> Nat {
+        // A request gets the address that replies come from, a reply the one that requests go to.
+        let other = Endpoints {
+            addresses: self.addresses[direction.other() as usize],
+            ports: self.ports[direction.other() as usize],
+        };
+        let (address, port) = other.end(direction == Direction::Reply);
+        // What undoes a change is its complement.
+        let flip = (direction as u16).wrapping_neg();
+        Nat::kept(address, port, self.ip_delta ^ flip, self.l4_delta ^ flip)
+    }
+
+    /// True if its service has timeouts of its own; else everybody's apply.
+    #[inline]
+    #[must_use]
+    pub fn has_own_timeouts(&self) -> bool {
+        self.flags & OWN_TIMEOUTS != 0
+    }
+
+    /// From now on its service's own timeouts apply.
+    pub fn set_own_timeouts(&mut self) {
+        self.flags |= OWN_TIMEOUTS;
     }
 
     /// A packet is seen: the new state, and what else that changes. `secure` picks the transitions of secure_tcp.

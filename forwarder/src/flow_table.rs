@@ -49,8 +49,14 @@ const BEYOND: u32 = !WINDOW;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Slot<V> {
-    /// The hash of the entry that lives here.
-    hash: u64,
+    /// Of the hash of the entry that lives here: what says where its first home is,
+    place: u32,
+    /// how far the next are from it,
+    step: u16,
+    /// and what tells it from others of the same home.
+    tag: u8,
+    /// The tag of the entry that the lowest bit of `entries` stands for.
+    first_tag: u8,
     /// Bit `p`: the slot `this ^ p` holds an entry whose home this slot is. Bit 31: there are more in the next window.
     entries: u32,
     /// When the entry that lives here expires.
@@ -66,6 +72,24 @@ struct Block {
     occupied: u32,
     /// No entry of the block expires before this.
     earliest: Tick,
+}
+
+impl<V> Slot<V> {
+    /// The bits of the hash that the table knows of the entry that lives here.
+    #[inline]
+    fn hash(&self) -> u64 {
+        u64::from(self.place) << 32 | u64::from(self.step) << 16 | u64::from(self.tag)
+    }
+}
+
+/// Where an entry is looked for first: the result of a step of a search that is made in several, so that each step finds
+/// in the cache what the one before asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate(u32);
+
+impl Candidate {
+    /// Nothing is looked for.
+    pub const NOWHERE: Self = Self(u32::MAX);
 }
 
 /// The place of an entry. It stays the same for the entry's life.
@@ -145,47 +169,42 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         self.slots.len()
     }
 
-    /// Asks for the cache line that [`find`](Self::find) and [`insert`](Self::insert) will read first.
+    /// The first step of a search: where it begins. Asks for the cache line that [`candidate`](Self::candidate),
+    /// [`find`](Self::find) and [`insert`](Self::insert) will read first.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        self.slots.prefetch(self.home(hash, 0));
+    #[must_use]
+    pub fn begin(&self, hash: u64) -> Candidate {
+        let home = self.home(hash, 0);
+        self.slots.prefetch(home);
+        Candidate(home as u32)
+    }
+
+    /// The second step: where the entry most likely is: its home's first one if that has the same tag, else the second.
+    /// Asks for its cache line.
+    #[inline(always)]
+    #[must_use]
+    pub fn candidate(&self, begin: Candidate, hash: u64) -> Candidate {
+        let home = begin.0 as usize;
+        let Some(slot) = self.slots.get(home) else { return begin };
+        // Takes the lowest bit away or leaves it, without a branch that nobody could foresee. The one that is always there
+        // leads to some slot of the block.
+        let other = u32::from(slot.first_tag != hash as u8);
+        let entries = (slot.entries | BEYOND) & (slot.entries | BEYOND).wrapping_sub(other) | BEYOND;
+        let at = home ^ entries.trailing_zeros() as usize;
+        self.slots.prefetch(at);
+        Candidate(at as u32)
+    }
+
+    /// For the last step, [`Lines::confirm`].
+    #[inline]
+    pub fn lines(&mut self) -> Lines<'_, V> {
+        Lines(&mut self.slots)
     }
 
     /// The entry with this hash that `matches`. Hashes are not compared: `matches` has to be exact.
     #[inline]
     pub fn find(&self, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
-        let home = self.home(hash, 0);
-        let entries = self.slots[home].entries;
-        match self.find_among(home, entries, &matches) {
-            None if entries & BEYOND != 0 => self.find_beyond(hash, matches),
-            found => found,
-        }
-    }
-
-    #[inline]
-    fn find_among(&self, home: usize, entries: u32, matches: &impl Fn(&V) -> bool) -> Option<SlotId> {
-        let mut left = entries & WINDOW;
-        while left != 0 {
-            let at = home ^ left.trailing_zeros() as usize;
-            if matches(&self.slots[at].value) {
-                return Some(SlotId(at as u32));
-            }
-            left &= left - 1;
-        }
-        None
-    }
-
-    #[cold]
-    fn find_beyond(&self, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
-        for window in 1..WINDOWS {
-            let home = self.home(hash, window);
-            let entries = self.slots[home].entries;
-            let found = self.find_among(home, entries, &matches);
-            if found.is_some() || entries & BEYOND == 0 {
-                return found;
-            }
-        }
-        None
+        find(&self.slots, hash, matches)
     }
 
     /// Adds an entry, without a look whether one like it is there.
@@ -249,9 +268,14 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
 
     #[inline]
     fn place(&mut self, hash: u64, home: usize, at: usize, value: V, expires: Tick) {
-        self.slots[home].entries |= 1 << (home ^ at);
+        let (bit, of_home) = (1 << (home ^ at), &mut self.slots[home]);
+        if of_home.entries & (bit - 1) == 0 {
+            of_home.first_tag = hash as u8;
+        }
+        of_home.entries |= bit;
         let slot = &mut self.slots[at];
-        (slot.hash, slot.value, slot.expires) = (hash, value, expires);
+        (slot.place, slot.step, slot.tag) = ((hash >> 32) as u32, (hash >> 16) as u16, hash as u8);
+        (slot.value, slot.expires) = (value, expires);
         let block = &mut self.blocks[at / BLOCK];
         block.earliest = if block.occupied == 0 { expires } else { block.earliest.min(expires) };
         block.occupied |= 1 << (at % BLOCK);
@@ -264,14 +288,20 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
             return None;
         }
         let at = slot.0 as usize;
-        let Slot { hash, value, .. } = self.slots[at];
+        let (hash, value) = (self.slots[at].hash(), self.slots[at].value);
         let window = (0..WINDOWS).find(|&window| {
             let home = self.home(hash, window);
             let position = home ^ at;
             position < BLOCK - 1 && self.slots[home].entries & 1 << position != 0
         })?;
         let home = self.home(hash, window);
-        self.slots[home].entries &= !(1 << (home ^ at));
+        // What is left of it must not be taken for an entry by who looks before reading who lives there.
+        self.slots[at].value = V::default();
+        let left = self.slots[home].entries & !(1 << (home ^ at));
+        self.slots[home].entries = left;
+        if left & WINDOW != 0 {
+            self.slots[home].first_tag = self.slots[home ^ left.trailing_zeros() as usize].tag;
+        }
         self.blocks[at / BLOCK].occupied &= !(1 << (at % BLOCK));
         self.len -= 1;
         if window > 0 {
@@ -311,20 +341,18 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         &self.slots[slot.0 as usize].value
     }
 
+    /// As [`get`](Self::get); none if the table has no such slot.
+    #[inline(always)]
+    #[must_use]
+    pub fn peek(&self, slot: SlotId) -> Option<&V> {
+        self.slots.get(slot.0 as usize).map(|slot| &slot.value)
+    }
+
     /// As [`get`](Self::get), to be changed. The change must keep the hash.
     #[inline]
     #[must_use]
     pub fn get_mut(&mut self, slot: SlotId) -> &mut V {
         &mut self.slots[slot.0 as usize].value
-    }
-
-    /// An entry's value and its expiry at once, for the one place where both are needed for every packet. The rules of
-    /// [`get_mut`](Self::get_mut) and [`touch`](Self::touch) hold.
-    #[inline]
-    #[must_use]
-    pub fn entry_mut(&mut self, slot: SlotId) -> (&mut V, &mut Tick) {
-        let Slot { value, expires, .. } = &mut self.slots[slot.0 as usize];
-        (value, expires)
     }
 
     /// When an entry expires.
@@ -349,15 +377,85 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         block.earliest = block.earliest.min(expires);
     }
 
-    /// The home of a hash in its `window`-th window: the upper half of the hash says where the first is, the lower half
-    /// how far the next are from each other: between an eighth and a quarter of the table, so that they never meet.
     #[inline]
     fn home(&self, hash: u64, window: u32) -> usize {
-        let step = (1 << 29) + (hash as u32 >> 3);
-        let place = ((hash >> 32) as u32).wrapping_add(window.wrapping_mul(step));
-        // Scales a 32-bit number to the number of slots, which need be no power of two.
-        ((u64::from(place) * self.slots.len() as u64) >> 32) as usize
+        home(self.slots.len(), hash, window)
     }
+}
+
+/// The slots of a table, without what is beside them.
+#[derive(Debug)]
+pub struct Lines<'a, V>(&'a mut [Slot<V>]);
+
+impl<V> Lines<'_, V> {
+    /// The last step of a search: the place of the entry that `matches`. Entries may have come and gone since the second
+    /// step.
+    #[inline(always)]
+    pub fn confirm(&self, candidate: Candidate, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
+        match self.0.get(candidate.0 as usize) {
+            Some(slot) if matches(&slot.value) => Some(SlotId(candidate.0)),
+            _ => self.search(hash, matches),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn search(&self, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
+        find(self.0, hash, matches)
+    }
+
+    /// An entry's value and expiry; the rules of [`FlowTable::get_mut`] and [`FlowTable::touch`] hold.
+    #[inline(always)]
+    pub fn entry(&mut self, slot: SlotId) -> Option<(&mut V, &mut Tick)> {
+        let Slot { value, expires, .. } = self.0.get_mut(slot.0 as usize)?;
+        Some((value, expires))
+    }
+}
+
+/// The home of a hash in its `window`-th window: the upper half of the hash says where the first is, 16 bits of the lower
+/// half how far the next are from each other: between an eighth and a quarter of the table, so that they never meet.
+#[inline]
+fn home(slots: usize, hash: u64, window: u32) -> usize {
+    let step = (1 << 29) + (u32::from((hash >> 16) as u16) << 13);
+    let place = ((hash >> 32) as u32).wrapping_add(window.wrapping_mul(step));
+    // Scales a 32-bit number to the number of slots, which need be no power of two.
+    ((u64::from(place) * slots as u64) >> 32) as usize
+}
+
+#[inline]
+fn find<V>(slots: &[Slot<V>], hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
+    let home = home(slots.len(), hash, 0);
+    let entries = slots[home].entries;
+    match find_among(slots, home, entries, &matches) {
+        None if entries & BEYOND != 0 => find_beyond(slots, hash, matches),
+        found => found,
+    }
+}
+
+#[inline]
+fn find_among<V>(slots: &[Slot<V>], home: usize, entries: u32, matches: &impl Fn(&V) -> bool) -> Option<SlotId> {
+    let mut left = entries & WINDOW;
+    while left != 0 {
+        let at = home ^ left.trailing_zeros() as usize;
+        if matches(&slots[at].value) {
+            return Some(SlotId(at as u32));
+        }
+        left &= left - 1;
+    }
+    None
+}
+
+#[cold]
+fn find_beyond<V>(slots: &[Slot<V>], hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
+    for window in 1..WINDOWS {
+        let home = home(slots.len(), hash, window);
+        let entries = slots[home].entries;
+        let found = find_among(slots, home, entries, &matches);
+        if found.is_some() || entries & BEYOND == 0 {
+            return found;
+        }
+    }
+    None
 }
 
 /// Which of the `free` slots of its block an entry should take: its home, else the other slot of the same 128 bytes,

@@ -1,7 +1,7 @@
 //! One frame to what the pipeline decides by: where its headers are, its addresses and ports, and its kind.
 //!
-//! Nearly every frame is an untagged, unfragmented IPv4 packet with TCP or UDP and no IP options: [`parse`] decides
-//! that in one branch, and leaves everything else to a function out of line. The rules are the kernel's (`ip_rcv`, then
+//! Nearly every frame is an untagged, unfragmented IPv4 packet with TCP or UDP and no IP options: [`plain`] reads those,
+//! and [`general`] everything else, out of line. The rules are the kernel's (`ip_rcv`, then
 //! `ip_vs_in`): what it drops before IPVS sees it is [`Kind::Malformed`] with a name; what is none of a director's
 //! business is [`Kind::Kernel`].
 //!
@@ -106,6 +106,10 @@ pub const fn endpoint(address: u32, port: u16, protocol: u8) -> u64 {
 }
 
 impl Parsed {
+    /// Of no frame.
+    pub const NONE: Self =
+        Self { addresses: 0, ports: 0, total_length: 0, l3: 0, l4: 0, kind: Kind::Kernel, protocol: 0, flags: 0 };
+
     /// The source address.
     #[inline]
     #[must_use]
@@ -166,6 +170,13 @@ impl Parsed {
     pub const fn destination_endpoint(&self) -> u64 {
         endpoint(self.destination_bits(), self.destination_port_bits(), self.protocol)
     }
+    /// The client's endpoint if the packet is a reply (then the second, without a branch) or a request.
+    #[inline(always)]
+    #[must_use]
+    pub const fn client_endpoint(&self, is_reply: bool) -> u64 {
+        let far = (is_reply == cfg!(target_endian = "little")) as u32;
+        endpoint((self.addresses >> (far * 32)) as u32, (self.ports >> (far * 16)) as u16, self.protocol)
+    }
     /// Bytes of the frame without padding.
     #[inline]
     #[must_use]
@@ -183,6 +194,13 @@ impl Parsed {
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         self.l4 as usize == PLAIN_L4 // no other place of the IP header leads there
+    }
+    /// True if its TCP flags neither start nor end anything. Of UDP, always.
+    #[inline]
+    #[must_use]
+    pub const fn is_ordinary(&self) -> bool {
+        use tcp::flags::{ACK, FIN, RST, SYN};
+        self.flags & (SYN | FIN | RST | ACK) == ACK
     }
     /// True if nothing may be sent back to its source: the kernel refuses such packets as "martian" when it routes them
     /// (source multicast, broadcast, loopback or 0.0.0.0/8), so no connection may come of one.
@@ -202,40 +220,50 @@ const PLAIN: usize = PLAIN_L4 + tcp::HEADER;
 #[inline]
 #[must_use]
 pub fn parse(frame: &[u8], checksums: Checksums) -> Parsed {
-    let mut parsed = Parsed::default();
-    parse_into(frame, checksums, &mut parsed);
-    parsed
+    plain(frame, checksums).unwrap_or_else(|| general(frame, checksums))
 }
 
-/// The same into a place that exists: a burst's array is filled without copies, which would have to wait for the stores.
-#[inline]
-pub fn parse_into(frame: &[u8], checksums: Checksums, parsed: &mut Parsed) {
-    let Some(head) = frame.first_chunk::<PLAIN>() else { return general(frame, checksums, parsed) };
-    let total_length = u16::from_be(u16_at(head, PLAIN_L3 + 2));
-    let protocol = head[PLAIN_L3 + 9];
-    let is_tcp = protocol == protocol::TCP;
+/// The same of a whole TCP segment or UDP datagram of at least 54 bytes, untagged and without IP options, as nearly all
+/// are. None: it is something else, and [`general`] says what.
+#[inline(always)]
+#[must_use]
+pub fn plain(frame: &[u8], checksums: Checksums) -> Option<Parsed> {
+    let head = frame.first_chunk::<PLAIN>()?;
+    // Fragment bits, TTL and protocol in one word.
+    let word = u32_at(head, PLAIN_L3 + 6) & u32::from_ne_bytes([!DF, 0xff, 0, 0xff]);
+    if word == u32::from_ne_bytes([0, 0, 0, protocol::TCP]) {
+        plain_of::<{ protocol::TCP }>(head, frame.len(), checksums)
+    } else if word == u32::from_ne_bytes([0, 0, 0, protocol::UDP]) {
+        plain_of::<{ protocol::UDP }>(head, frame.len(), checksums)
+    } else {
+        None
+    }
+}
+
+/// The upper byte of "don't fragment"; the bit above it is reserved, and nobody looks at it.
+const DF: u8 = 0xc0;
+
+#[inline(always)]
+fn plain_of<const PROTOCOL: u8>(head: &[u8; PLAIN], length: usize, checksums: Checksums) -> Option<Parsed> {
+    let is_tcp = PROTOCOL == protocol::TCP;
     let least = ipv4::HEADER + if is_tcp { tcp::HEADER } else { udp::HEADER };
-    let plain = u16_at(head, 12) == u16::from_ne_bytes(EtherType::IPV4.0)
+    let total_length = u16::from_be(u16_at(head, PLAIN_L3 + 2));
+    let is_plain = u16_at(head, 12) == u16::from_ne_bytes(EtherType::IPV4.0)
         && head[PLAIN_L3] == 0x45
-        && (is_tcp || protocol == protocol::UDP)
-        && u16_at(head, PLAIN_L3 + 6) & (ipv4::MF | ipv4::OFFSET).to_be() == 0
         && usize::from(total_length) >= least
-        && usize::from(total_length) <= frame.len() - PLAIN_L3
+        && usize::from(total_length) <= length - PLAIN_L3
         && head[0] & 1 == 0
         && (checksums == Checksums::Ipv4Good || ip_checksum_good(head));
-    if !plain {
-        return general(frame, checksums, parsed);
-    }
-    *parsed = Parsed {
+    is_plain.then(|| Parsed {
         addresses: u64_at(head, PLAIN_L3 + 12),
         ports: u32_at(head, PLAIN_L4),
         total_length,
         l3: PLAIN_L3 as u8,
         l4: PLAIN_L4 as u8,
         kind: if is_tcp { Kind::Tcp } else { Kind::Udp },
-        protocol,
+        protocol: PROTOCOL,
         flags: if is_tcp { head[PLAIN_L4 + tcp::FLAGS] } else { tcp::flags::ACK },
-    };
+    })
 }
 
 #[inline]
@@ -246,9 +274,11 @@ fn ip_checksum_good(head: &[u8; PLAIN]) -> bool {
 /// Any frame, at leisure.
 #[cold]
 #[inline(never)]
-fn general(frame: &[u8], checksums: Checksums, parsed: &mut Parsed) {
-    *parsed = Parsed::default();
-    parsed.kind = examine(frame, checksums, parsed).unwrap_or_else(Kind::Malformed);
+#[must_use]
+pub fn general(frame: &[u8], checksums: Checksums) -> Parsed {
+    let mut parsed = Parsed::default();
+    parsed.kind = examine(frame, checksums, &mut parsed).unwrap_or_else(Kind::Malformed);
+    parsed
 }
 
 fn examine(frame: &[u8], checksums: Checksums, parsed: &mut Parsed) -> Result<Kind, Malformed> {

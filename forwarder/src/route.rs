@@ -161,12 +161,15 @@ pub struct AddressSet {
 }
 
 impl AddressSet {
-    /// A set of these addresses, at 16 bits an address or more: about 6 % false answers at most.
+    /// A set of these addresses: at 256 bits an address while that is a few KiB, so that one in 256 answers is false;
+    /// else at 16 bits an address or more.
     pub fn new(addresses: impl ExactSizeIterator<Item = Ipv4Addr>) -> Self {
         if addresses.len() == 0 {
             return Self::default();
         }
-        let words = (addresses.len() * 16 / 64).next_power_of_two().max(8);
+        const GENEROUS: usize = 1024;
+        let least = addresses.len() * 16 / 64;
+        let words = least.max((addresses.len() * 256 / 64).min(GENEROUS)).next_power_of_two().max(8);
         let mut set = Self { bits: vec![0; words], told: 0 };
         for address in addresses {
             set.put(address);

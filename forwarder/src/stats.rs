@@ -3,6 +3,7 @@
 //! They are atomics only so that another thread may read them: the writer loads and stores, and never needs a locked
 //! instruction. Nothing here is ever reset; a reader that wants to start from zero remembers where it started.
 
+use crate::conn::Direction;
 use crate::pipeline::DropReason;
 use crate::police::ClassCounters;
 use crate::service::DestId;
@@ -56,14 +57,10 @@ impl Gauge {
 pub struct DestCounters {
     /// Connections scheduled to it.
     pub connections: Counter,
-    /// Packets from clients.
-    pub in_packets: Counter,
-    /// Packets to clients (NAT only: the others answer past the director).
-    pub out_packets: Counter,
-    /// Bytes of IP packets from clients.
-    pub in_bytes: Counter,
-    /// Bytes of IP packets to clients.
-    pub out_bytes: Counter,
+    /// Packets by direction: from clients, and to clients (NAT only: the others answer past the director).
+    pub packets: [Counter; 2],
+    /// Bytes of IP packets, likewise.
+    pub bytes: [Counter; 2],
     /// ActiveConn: connections in SYN_RECV, SYN_SENT, SYNACK or ESTABLISHED.
     pub active: Gauge,
     /// InActConn: all others, and all of UDP.
@@ -75,6 +72,13 @@ pub struct DestCounters {
 const _: () = assert!(size_of::<DestCounters>() == 64);
 
 impl DestCounters {
+    /// One more packet, of so many bytes.
+    #[inline(always)]
+    pub fn count(&self, direction: Direction, bytes: u16) {
+        self.packets[direction as usize].add(1);
+        self.bytes[direction as usize].add(u64::from(bytes));
+    }
+
     /// One more connection, active or not.
     #[inline]
     pub fn opened(&self, active: bool) {

@@ -35,6 +35,13 @@ impl Way {
         }
     }
 
+    /// True if packets can leave by it as soon as they are rewritten.
+    #[inline]
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.waiting.is_none() && !self.local
+    }
+
     /// The port, if the neighbour's MAC address is known.
     #[must_use]
     pub fn resolved(&self) -> Option<u16> {

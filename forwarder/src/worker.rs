@@ -88,6 +88,17 @@ where
         }
     }
 
+    /// Sends the frames of a burst by several ports.
+    #[cold]
+    fn scatter(&mut self, burst: &mut Burst<F>, ports: &[u16; BURST]) {
+        for (slot, port) in burst.slots_mut().iter_mut().zip(ports) {
+            if let Some(frame) = slot.take() {
+                self.transmit(*port, frame);
+            }
+        }
+        burst.consume(burst.len());
+    }
+
     /// Sends a frame that was not received from a port: the director's own or the kernel's.
     pub fn transmit_own(&mut self, port: u16, frame: F) {
         if let Some(egress) = self.egress.get_mut(usize::from(port)) {
@@ -478,8 +489,13 @@ where
     P: FramePool<Frame = F>,
 {
     #[inline]
-    fn forward(&mut self, port: u16, frame: F) {
-        self.transmit(port, frame);
+    fn forward(&mut self, burst: &mut Burst<F>, ports: &[u16; BURST]) {
+        let first = ports[0];
+        let together = ports[..burst.len()].iter().all(|port| *port == first);
+        match self.egress.get_mut(usize::from(first)) {
+            Some(egress) if together => egress.send(burst, &self.stats),
+            _ => self.scatter(burst, ports),
+        }
     }
 
     fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F) {

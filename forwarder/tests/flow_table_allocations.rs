@@ -24,7 +24,7 @@ fn nothing_allocates_once_the_table_stands() {
         for n in 0..40_000u32 {
             let request = Endpoints::new(client(n), virtual_server);
             let key = hash(u64::from(n), &secret);
-            table.prefetch(key);
+            let _ = table.candidate(table.begin(key), key);
             let mut conn = Conn::new(request, 6, Forward::Nat, real_server);
             conn.see(Direction::Request, Signal::Tcp(flags::SYN), false);
             if n % 2 == 0 {

@@ -34,6 +34,9 @@ use yardstick::Yardstick;
 /// What a thawed program gets to fill the caches again.
 const WARM_UP: Duration = Duration::from_millis(25);
 
+/// A window takes at most so many times its length.
+const PATIENCE: u32 = 20;
+
 /// Measures rvsd beside dpdk-testpmd
 #[derive(Parser)]
 struct Options {
@@ -206,11 +209,18 @@ struct Windows {
     mac: Vec<f64>,
 }
 
+/// What is done in `length` of the lcore's own CPU time, which takes longer where others want the CPU, too.
 fn window(length: Duration, mut sample: impl FnMut() -> Result<Sample>) -> Result<(Sample, Sample)> {
     sleep(WARM_UP);
     let from = sample()?;
-    sleep(length);
-    Ok((from, sample()?))
+    for _ in 0..PATIENCE {
+        sleep(length);
+        let to = sample()?;
+        if to.cpu - from.cpu >= length * 3 / 4 {
+            return Ok((from, to));
+        }
+    }
+    anyhow::bail!("the lcore got less than {length:?} of CPU time in {:?}", length * PATIENCE)
 }
 
 fn cycles(set_up: &SetUp, from: Sample, to: Sample) -> f64 {

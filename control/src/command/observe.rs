@@ -1,6 +1,7 @@
 //! What runs: workers and ports, as data.
 
 use super::Counters;
+use forwarder::conn::Direction;
 use forwarder::pipeline::DropReason;
 use forwarder::police::Class;
 use forwarder::stats::{DestCounters, WorkerStats};
@@ -156,10 +157,10 @@ impl From<&DestCounters> for Counters {
     fn from(of: &DestCounters) -> Self {
         Self {
             connections: of.connections.get(),
-            in_packets: of.in_packets.get(),
-            out_packets: of.out_packets.get(),
-            in_bytes: of.in_bytes.get(),
-            out_bytes: of.out_bytes.get(),
+            in_packets: of.packets[Direction::Request as usize].get(),
+            out_packets: of.packets[Direction::Reply as usize].get(),
+            in_bytes: of.bytes[Direction::Request as usize].get(),
+            out_bytes: of.bytes[Direction::Reply as usize].get(),
         }
     }
 }

@@ -51,6 +51,14 @@ impl Endpoints {
         (parsed.destination_bits(), parsed.destination_port_bits())
     }
 
+    /// The source's address and port, or (`second`) the destination's, as they stand in memory, without a branch.
+    #[inline(always)]
+    #[must_use]
+    pub fn end(self, second: bool) -> (u32, u16) {
+        let far = u32::from(second == cfg!(target_endian = "little"));
+        ((self.addresses >> (far * 32)) as u32, (self.ports >> (far * 16)) as u16)
+    }
+
     #[inline]
     fn as_parsed(self) -> Parsed {
         Parsed { addresses: self.addresses, ports: self.ports, ..Parsed::default() }

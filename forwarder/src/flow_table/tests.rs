@@ -49,7 +49,7 @@ fn check(table: &Table) {
             continue;
         }
         len += 1;
-        let Slot { hash, expires, .. } = table.slots[at];
+        let (hash, expires) = (table.slots[at].hash(), table.slots[at].expires);
         assert!(expires.reached(table.blocks[at / BLOCK].earliest), "slot {at} may expire unseen");
         let window = (0..WINDOWS).find(|&window| {
             let home = table.home(hash, window);
@@ -66,6 +66,10 @@ fn check(table: &Table) {
     assert_eq!(table.len(), len);
     for (at, word) in words.iter().enumerate() {
         assert_eq!(table.slots[at].entries & WINDOW, *word, "word of slot {at}");
+        if *word != 0 {
+            let first = table.slots[at ^ word.trailing_zeros() as usize].tag;
+            assert_eq!(table.slots[at].first_tag, first, "tag of the first entry at slot {at}");
+        }
     }
     for (block, expected) in beyond.iter().enumerate() {
         assert_eq!(table.beyond[block], *expected, "entries that passed by block {block}");

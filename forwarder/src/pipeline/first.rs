@@ -85,7 +85,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             return Verdict::Drop(DropReason::DestinationGone);
         };
         let mut conn = new_conn(parsed, choice.destination, destination);
-        conn.timeouts = u16::from(service.timeouts.is_some());
+        if service.timeouts.is_some() {
+            conn.set_own_timeouts();
+        }
         if let Some(SlotId(template)) = choice.template {
             conn.set_template(template);
         }
@@ -140,8 +142,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     fn count_first(&mut self, parsed: &Parsed, choice: &Choice) {
         let counters = self.ledger.counters(choice.destination);
         counters.connections.add(1);
-        counters.in_packets.add(1);
-        counters.in_bytes.add(u64::from(parsed.total_length));
+        counters.count(Direction::Request, parsed.total_length);
     }
 }
 

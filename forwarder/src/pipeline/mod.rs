@@ -11,6 +11,7 @@
 mod answer;
 mod audit;
 mod bypass;
+mod exits;
 mod first;
 mod leave;
 mod ledger;
@@ -33,14 +34,15 @@ pub use persist::templates_for;
 pub use verdict::{DropReason, Verdict, Waiting};
 
 use crate::clock::Tick;
-use crate::conn::{Conn, Leaving, Signal, Template};
-use crate::flow_table::{Fate, FlowTable, Secret, Slot, SlotId, hash};
-use crate::parse::{Kind, Parsed, parse, parse_into};
+use crate::conn::{Conn, Direction, Leaving, Signal, Template};
+use crate::flow_table::{Candidate, Fate, FlowTable, Secret, Slot, SlotId, hash};
+use crate::parse::{Kind, Parsed, general, parse, plain};
 use crate::service::{Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
+use exits::Exits;
 use ledger::Ledger;
-use packet_io::{BURST, Burst, Frame, TableMemory};
+use packet_io::{BURST, Burst, Checksums, Frame, TableMemory};
 use path_mtu::PathMtus;
 use schedulers::Schedulers;
 use std::sync::Arc;
@@ -67,11 +69,15 @@ pub struct Turn<'a> {
 
 /// Who carries out verdicts.
 pub trait Answers<F> {
-    /// Sends the frame of a connection by this port: [`Verdict::Transmit`], the answer for nearly all.
-    fn forward(&mut self, port: u16, frame: F);
+    /// Sends the frames of a burst, all of connections, in their order, each by its port; leaves the burst empty. Slots
+    /// whose frame was taken out have port [`NO_PORT`].
+    fn forward(&mut self, burst: &mut Burst<F>, ports: &[u16; BURST]);
     /// Does with the frame what the verdict says.
     fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F);
 }
+
+/// Stands for the port of a frame that is not sent on.
+pub const NO_PORT: u16 = u16::MAX;
 
 /// The tables and states of one worker.
 pub struct Pipeline<M: TableMemory<ConnSlot>> {
@@ -91,18 +97,34 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     /// Connections that have ended in this tick: their entries go in the next.
     ended: Vec<SlotId>,
     paths: PathMtus,
-    /// What the first stage found out about each frame of a burst.
-    parsed: Box<[Staged]>,
+    exits: Exits,
+    /// What the first stages found out about each frame of a burst.
+    staged: Box<[Staged]>,
 }
 
 /// A frame between the stages.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Staged {
     parsed: Parsed,
     /// Of the client's endpoint.
     hash: u64,
-    /// Its source may be a real server's address: it is looked up as a reply first.
-    from_server: bool,
+    /// Where its connection is looked for first.
+    at: Candidate,
+    /// Where it is.
+    slot: SlotId,
+    /// A reply, if its source may be a real server's address: it is looked up as one first.
+    direction: Direction,
+}
+
+impl Staged {
+    /// No frame.
+    const EMPTY: Self = Self {
+        parsed: Parsed::NONE,
+        hash: 0,
+        at: Candidate::NOWHERE,
+        slot: SlotId(u32::MAX),
+        direction: Direction::Request,
+    };
 }
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -119,6 +141,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             conns,
             templates,
             schedulers: Schedulers::new(hash(0, &secret)),
+            exits: Exits::new(stats.destinations.len()),
             ledger: Ledger::new(stats),
             ip_id: hash(1, &secret) as u16,
             secret,
@@ -128,7 +151,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             sweep: None,
             ended: Vec::with_capacity(ENDED),
             paths: PathMtus::new(),
-            parsed: vec![Staged::default(); BURST].into_boxed_slice(),
+            staged: vec![Staged::EMPTY; BURST].into_boxed_slice(),
         }
     }
 
@@ -177,6 +200,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             // The publisher gave up waiting for this worker, and what changed in between is not known.
             self.schedulers.adopt_all(snapshot, now);
         }
+        self.exits.adopt(snapshot.version);
         self.note_removals(snapshot, now);
         self.version = snapshot.version;
         let stats = &self.ledger.stats;
@@ -199,32 +223,103 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if turn.snapshot.index.is_empty() {
             return Self::step_aside(turn, burst, out);
         }
-        let mut parsed = std::mem::take(&mut self.parsed);
-        for (slot, staged) in burst.slots_mut().iter().zip(&mut parsed) {
-            let Some(frame) = slot else { continue };
-            parse_into(frame.bytes(), frame.checksums(), &mut staged.parsed);
-            staged.from_server = turn.snapshot.nat_servers.may_contain(staged.parsed.source());
-            let client =
-                if staged.from_server { staged.parsed.destination_endpoint() } else { staged.parsed.source_endpoint() };
-            staged.hash = hash(client, &self.secret);
-            self.conns.prefetch(staged.hash);
-        }
+        let mut staged = std::mem::take(&mut self.staged);
+        let mut odd = self.examine(turn, burst.slots_mut(), &mut staged);
         if hand_over {
-            self.hand_over(turn, burst, &parsed, |owner, frame| out.finish(turn, Verdict::HandOver(owner), frame));
-        }
-        for (slot, staged) in burst.slots_mut().iter_mut().zip(&parsed) {
-            let Some(mut frame) = slot.take() else { continue };
-            let Staged { parsed, hash, from_server } = staged;
-            match self.steady(turn, &mut frame, parsed, *hash, *from_server) {
-                Some(port) => out.forward(port, frame),
-                None => {
-                    let verdict = self.decide(turn, &mut frame, parsed, *hash);
-                    out.finish(turn, verdict, frame);
-                }
+            self.hand_over(turn, burst, &staged, |owner, frame| out.finish(turn, Verdict::HandOver(owner), frame));
+            for (_, staged) in burst.slots_mut().iter().zip(&mut staged).filter(|(slot, _)| slot.is_none()) {
+                *staged = Staged::EMPTY;
             }
         }
-        burst.consume(burst.len());
-        self.parsed = parsed;
+        let mut ports = [NO_PORT; BURST];
+        let slots = burst.slots_mut();
+        let (mut from, count) = (0, slots.len());
+        while from < count {
+            // What is odd by its headers may change anything, so it waits until those before it are through.
+            let end = count.min(from + (odd as usize).trailing_zeros() as usize);
+            let (slots_here, staged_here) = (&mut slots[from..end], &mut staged[from..end]);
+            let left = self.follow_all(turn, staged_here);
+            let mut others = self.leave_all(turn, slots_here, staged_here, &mut ports[from..end]);
+            while others != 0 {
+                let at = from + others.trailing_zeros() as usize;
+                let followed = left >> (at - from) & 1 == 0;
+                ports[at] = self.settle(turn, &mut slots[at], &staged[at], followed, out);
+                others &= others - 1;
+            }
+            if end < count {
+                ports[end] = self.settle(turn, &mut slots[end], &staged[end], false, out);
+            }
+            odd = odd.checked_shr((end + 1 - from) as u32).unwrap_or(0);
+            from = end + 1;
+        }
+        out.forward(burst, &ports);
+        self.staged = staged;
+    }
+
+    /// The first two stages: parses and hashes every frame, and asks for the memory where its connection would be. The
+    /// answer has a bit for each frame whose headers alone say that it is no ordinary packet.
+    #[inline(never)] // a loop by itself has the registers for itself
+    fn examine<F: Frame>(&self, turn: &Turn<'_>, slots: &[Option<F>], staged: &mut [Staged]) -> u32 {
+        let mut odd = 0;
+        for (index, (slot, staged)) in slots.iter().zip(&mut *staged).enumerate() {
+            let frame = slot.as_ref();
+            if let Some(parsed) = frame.and_then(|frame| plain(frame.bytes(), frame.checksums())) {
+                if !parsed.is_ordinary() {
+                    odd |= bit(index);
+                }
+                self.stage(turn, parsed, staged);
+            } else if let Some(frame) = frame {
+                odd |= bit(index);
+                self.stage_odd(turn, frame.bytes(), frame.checksums(), staged);
+            }
+        }
+        for Staged { at, hash, .. } in &mut staged[..slots.len()] {
+            *at = self.conns.candidate(*at, *hash);
+        }
+        odd
+    }
+
+    #[inline(always)]
+    fn stage(&self, turn: &Turn<'_>, parsed: Parsed, staged: &mut Staged) {
+        let from_server = turn.snapshot.nat_servers.may_contain(parsed.source());
+        let direction = if from_server { Direction::Reply } else { Direction::Request };
+        let hash = hash(parsed.client_endpoint(from_server), &self.secret);
+        (staged.parsed, staged.hash, staged.direction) = (parsed, hash, direction);
+        staged.at = self.conns.begin(hash);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn stage_odd(&self, turn: &Turn<'_>, frame: &[u8], checksums: Checksums, staged: &mut Staged) {
+        self.stage(turn, general(frame, checksums), staged);
+    }
+
+    /// Decides about one frame that is no ordinary packet, or only up to its rewriting (`followed`). Answers the port by which it leaves; any other verdict is
+    /// carried out, and the slot empty.
+    #[inline(never)]
+    fn settle<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        slot: &mut Option<F>,
+        staged: &Staged,
+        followed: bool,
+        out: &mut impl Answers<F>,
+    ) -> u16 {
+        let Some(frame) = slot else { return NO_PORT };
+        let verdict = if followed {
+            self.leave_hard(turn, frame, staged)
+        } else {
+            self.decide(turn, frame, &staged.parsed, staged.hash)
+        };
+        match verdict {
+            Verdict::Transmit(port) => port,
+            verdict => {
+                if let Some(frame) = slot.take() {
+                    out.finish(turn, verdict, frame);
+                }
+                NO_PORT
+            }
+        }
     }
 
     /// As in the kernel: without a service the director does not interfere, not even with connections that live on.
@@ -350,6 +445,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.ended.push(slot);
         }
     }
+}
+
+/// A bit that is rarely set: the compiler shall not prepare it each time.
+#[cold]
+fn bit(index: usize) -> u32 {
+    1 << index
 }
 
 /// What a packet says to its connection's state. `frame` is looked into for the chunk of SCTP.

@@ -2,7 +2,7 @@
 //! connection's packets are (ip_vs_in_icmp, ip_vs_out_icmp). They refresh no timer and change no state.
 
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, destination_of, leave};
-use crate::conn::Forward;
+use crate::conn::{Direction, Forward};
 use crate::flow_table::{SlotId, hash};
 use crate::parse::{Parsed, Quoted, TunnelQuote, icmp_checksum_good, quoted};
 use crate::rewrite::icmp_error::Sender;
@@ -61,8 +61,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let conn = *self.conns.get(slot);
         let Some(destination) = destination_of(&conn, turn.snapshot) else { return Verdict::Kernel };
         let counters = self.ledger.counters(conn.dest);
-        counters.in_packets.add(1);
-        counters.in_bytes.add(u64::from(parsed.total_length));
+        counters.count(Direction::Request, parsed.total_length);
         let Some(mut way) = leave::way(turn.snapshot, destination.next_hop, destination.address) else {
             return Verdict::Kernel;
         };
@@ -87,8 +86,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     ) -> Verdict {
         let conn = *self.conns.get(slot);
         let counters = self.ledger.counters(conn.dest);
-        counters.out_packets.add(1);
-        counters.out_bytes.add(u64::from(parsed.total_length));
+        counters.count(Direction::Reply, parsed.total_length);
         let client = *conn.request().source().ip();
         let Some(way) = leave::way(turn.snapshot, self.client_hop(turn, slot, client), client) else {
             return Verdict::Kernel;

@@ -43,15 +43,13 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     #[inline]
     pub(super) fn count_request(&self, conn: &Conn, parsed: &Parsed) {
         let counters = self.ledger.counters(conn.dest);
-        counters.in_packets.add(1);
-        counters.in_bytes.add(u64::from(parsed.total_length));
+        counters.count(Direction::Request, parsed.total_length);
     }
 
     #[inline]
     pub(super) fn count_reply(&self, conn: &Conn, parsed: &Parsed) {
         let counters = self.ledger.counters(conn.dest);
-        counters.out_packets.add(1);
-        counters.out_bytes.add(u64::from(parsed.total_length));
+        counters.count(Direction::Reply, parsed.total_length);
     }
 
     /// The entry names no destination that there is: on purpose, or because its slot belongs to another one by now.
@@ -152,7 +150,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 /// The timeouts of a connection: its service's own, or everybody's.
 #[inline]
 fn timeouts<'a>(turn: &Turn<'a>, conn: &Conn, destination: &Destination) -> &'a Timeouts {
-    if conn.timeouts == 0 {
+    if !conn.has_own_timeouts() {
         return &turn.snapshot.timeouts;
     }
     let service = turn.snapshot.service(destination.service);

@@ -1,105 +1,119 @@
 //! The ordinary packet: of an established connection whose server is there and whose way out is known. It changes the
 //! connection's expiry and the counters, and nothing else; so does everything here, in as few steps as can be. Whatever
-//! is not ordinary is left, untouched, to the files that know what to do with it.
+//! is not ordinary is left to the files that know what to do with it.
+//!
+//! Two loops over a burst, each of which has what it needs in registers: [`follow`](Pipeline::follow_all) finds the
+//! connection and counts, [`leave`](Pipeline::leave_all) rewrites. Ordinary packets need no order among themselves and
+//! those that are left: none of them changes what another one finds. They are rewritten in their slots, so they leave in
+//! the order in which they came.
 
-use super::leave::{to_client, to_server};
-use super::{ConnSlot, Pipeline, Turn};
-use crate::conn::{Direction, Forward};
-use crate::parse::Parsed;
-use crate::rewrite::{Outcome, Outer, dr, ipip, nat};
-use crate::service::{Exit, Method, Tunnel};
+use super::exits::Exit;
+use super::{ConnSlot, Pipeline, Staged, Turn, Verdict, bit, destination_of};
+use crate::conn::{Conn, Direction, Forward};
+use crate::rewrite::{PLAIN, dr, ipip, nat};
 use packet_io::{Frame, TableMemory};
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
-    /// Forwards an ordinary packet and answers the port it leaves by. None: it is no ordinary one, and untouched.
-    #[inline(always)]
-    pub(super) fn steady<F: Frame>(
+    /// Finds the connections of packets whose headers are ordinary, counts them and lets their connections live on. The
+    /// answer has a bit for each packet that is no ordinary one after all: nothing was done for it.
+    #[inline(never)] // a loop by itself has the registers for itself
+    pub(super) fn follow_all(&mut self, turn: &Turn<'_>, staged: &mut [Staged]) -> u32 {
+        let Self { conns, exits, ledger, .. } = self;
+        let mut lines = conns.lines();
+        let (mut exits, counters) = exits.beside(&ledger.stats.destinations);
+        let timeouts = &turn.snapshot.timeouts;
+        let mut left = 0;
+        for (index, Staged { parsed, direction, hash, at, slot }) in staged.iter_mut().enumerate() {
+            let is_it = |conn: &Conn| conn.is_ordinary(*direction, parsed.addresses, parsed.ports, parsed.protocol);
+            let followed = (|| {
+                let found = lines.confirm(*at, *hash, is_it)?;
+                let (conn, expires) = lines.entry(found)?;
+                let index = exits.index(conn, turn.snapshot)?;
+                *expires = turn.now.plus(timeouts.of(conn.state));
+                counters.get(index)?.count(*direction, parsed.total_length);
+                *slot = found;
+                Some(())
+            })();
+            if followed.is_none() {
+                *slot = Staged::EMPTY.slot;
+                left |= bit(index);
+            }
+        }
+        left
+    }
+
+    /// Rewrites the packets that were followed, and notes by which ports they leave. The answer has a bit for each that is
+    /// more work, or was not followed: it is as it came.
+    #[inline(never)] // as above
+    pub(super) fn leave_all<F: Frame>(
         &mut self,
         turn: &Turn<'_>,
-        frame: &mut F,
-        parsed: &Parsed,
-        hash: u64,
-        from_server: bool,
-    ) -> Option<u16> {
-        if from_server {
-            self.steady_reply(turn, frame, parsed, hash)
-        } else {
-            self.steady_request(turn, frame, parsed, hash)
+        slots: &mut [Option<F>],
+        staged: &[Staged],
+        ports: &mut [u16],
+    ) -> u32 {
+        let mut left = 0;
+        for (index, ((slot, staged), port)) in slots.iter_mut().zip(staged).zip(ports).enumerate() {
+            match self.leave(turn, slot, staged) {
+                Some(by) => *port = by,
+                None => left |= bit(index),
+            }
         }
+        left
     }
 
     #[inline(always)]
-    fn steady_request<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, hash: u64) -> Option<u16> {
-        let Self { conns, ledger, ip_id, paths, .. } = self;
-        let slot = conns.find(hash, |conn| conn.is_request(parsed.addresses, parsed.ports, parsed.protocol))?;
-        let (conn, expires) = conns.entry_mut(slot);
-        let destination = turn.snapshot.destination(conn.dest)?;
-        let Exit { hop, port, room, source, open } = &destination.exit;
-        let ordinary = conn.is_steady(Direction::Request, parsed.flags)
-            & (destination.generation == conn.generation)
-            & *open
-            & (parsed.total_length <= *room)
-            & parsed.is_plain()
-            & (conn.timeouts == 0);
-        if !ordinary {
+    fn leave<F: Frame>(&mut self, turn: &Turn<'_>, slot: &mut Option<F>, staged: &Staged) -> Option<u16> {
+        let Staged { parsed, direction, .. } = staged;
+        let conn = self.conns.peek(staged.slot)?;
+        let Exit { hop, port, room, tunnel, .. } = self.exits.get(conn)?;
+        let frame = slot.as_mut()?;
+        let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
+        // The TTL is used up on this hop.
+        if head[22] <= 1 {
             return None;
         }
-        let outcome = match conn.forward() {
-            Forward::Dr => dr::send(frame, parsed, hop),
-            Forward::Nat => nat::request(frame, parsed, &to_server(conn), hop),
-            Forward::Tun if destination.method == Method::Tun(Tunnel::Ipip) && paths.is_empty() => {
-                let outer = Outer {
-                    source: *source,
-                    destination: u32::from_ne_bytes(destination.address.octets()),
-                    pmtu_disc: turn.snapshot.settings.pmtu_disc,
-                };
-                ipip::send(frame, parsed, &outer, hop, ip_id)
+        let forward = conn.forward();
+        if forward == Forward::Nat {
+            let (hop, port, room, open) = match direction {
+                Direction::Request => (hop, *port, *room, true),
+                Direction::Reply => {
+                    let way = turn.snapshot.ways.get(usize::from(conn.client_link))?;
+                    let known = conn.route_version == turn.snapshot.routes.version;
+                    (&way.hop, way.port, way.hop.mtu, known && way.is_open())
+                }
+            };
+            if !open || parsed.total_length > room {
+                return None;
             }
-            _ => return None,
-        };
-        if outcome != Outcome::Send {
-            return not_sent(outcome);
+            nat::rewrite(head, *direction, parsed.protocol, &conn.translation(*direction), hop)?;
+            frame.truncate(parsed.frame_length());
+            return Some(port);
         }
-        *expires = turn.now.plus(turn.snapshot.timeouts.of(conn.state));
-        let counters = ledger.counters(conn.dest);
-        counters.in_packets.add(1);
-        counters.in_bytes.add(u64::from(parsed.total_length));
+        if parsed.total_length > *room {
+            return None;
+        }
+        if forward == Forward::Dr {
+            dr::rewrite(head, hop);
+            frame.truncate(parsed.frame_length());
+        } else if forward == Forward::Tun && self.paths.is_empty() {
+            ipip::rewrite(frame, tunnel.as_ref()?, hop, parsed.total_length, &mut self.ip_id)?;
+            frame.truncate(parsed.frame_length() + usize::from(ipip::OVERHEAD));
+        } else {
+            return None;
+        }
         Some(*port)
     }
 
-    #[inline(always)]
-    fn steady_reply<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, hash: u64) -> Option<u16> {
-        let Self { conns, ledger, .. } = self;
-        let slot = conns.find(hash, |conn| conn.is_reply(parsed.addresses, parsed.ports, parsed.protocol))?;
-        let (conn, expires) = conns.entry_mut(slot);
-        let destination = turn.snapshot.destination(conn.dest)?;
-        let way = turn.snapshot.ways.get(usize::from(conn.client_link))?;
-        let ordinary = conn.is_steady(Direction::Reply, parsed.flags)
-            & (destination.generation == conn.generation)
-            & (conn.route_version == turn.snapshot.routes.version)
-            & (conn.timeouts == 0)
-            & (parsed.total_length <= way.hop.mtu)
-            & parsed.is_plain()
-            & way.waiting.is_none();
-        if !ordinary {
-            return None;
+    /// A packet that was followed, but is more work to rewrite.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn leave_hard<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, staged: &Staged) -> Verdict {
+        let Staged { parsed, slot, .. } = staged;
+        let conn = *self.conns.get(*slot);
+        match (staged.direction, destination_of(&conn, turn.snapshot)) {
+            (Direction::Request, Some(destination)) => self.deliver(turn, frame, parsed, &conn, destination),
+            _ => self.give_back(turn, frame, parsed, *slot),
         }
-        let outcome = nat::reply(frame, parsed, &to_client(conn), &way.hop);
-        if outcome != Outcome::Send {
-            return not_sent(outcome);
-        }
-        *expires = turn.now.plus(turn.snapshot.timeouts.of(conn.state));
-        let counters = ledger.counters(conn.dest);
-        counters.out_packets.add(1);
-        counters.out_bytes.add(u64::from(parsed.total_length));
-        Some(way.port)
     }
-}
-
-/// What does not leave (its TTL is used up) is as it came: only [`Outcome::Fragment`] says otherwise, and what is too long
-/// for its way is not ordinary.
-#[cold]
-fn not_sent(outcome: Outcome) -> Option<u16> {
-    debug_assert!(outcome != Outcome::Fragment, "an ordinary packet is not longer than its way allows");
-    None
 }

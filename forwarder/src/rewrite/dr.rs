@@ -1,12 +1,9 @@
 //! Direct routing: the packet stays as it is but for its TTL; the MAC address finds the real server.
 
-use super::{Hop, Outcome, forward};
+use super::{Hop, Outcome, PLAIN, forward};
 use crate::parse::Parsed;
-use crate::wire::{checksum, ipv4, put_u16, u16_at};
+use crate::wire::{checksum, put_u16, u16_at};
 use packet_io::Frame;
-
-/// An untagged header without IP options.
-const PLAIN: usize = 34;
 
 /// Sends a packet of any protocol to the real server behind `hop`.
 #[inline]
@@ -16,15 +13,20 @@ pub fn send<F: Frame>(frame: &mut F, parsed: &Parsed, hop: &Hop) -> Outcome {
         && head[22] > 1
         && parsed.total_length <= hop.mtu
     {
-        head[..12].copy_from_slice(&hop.macs);
-        head[22] -= 1;
-        let sum = checksum::update(u16_at(head, 24), checksum::TTL_DECREMENT);
-        put_u16(head, 24, sum);
+        rewrite(head, hop);
         frame.truncate(parsed.frame_length());
         return Outcome::Send;
     }
-    const { assert!(PLAIN == 14 + ipv4::HEADER) };
     otherwise(frame, parsed, hop)
+}
+
+/// [`send`] for the first bytes of a plain packet that fits its link and whose TTL is above 1.
+#[inline(always)]
+pub(crate) fn rewrite(head: &mut [u8; PLAIN], hop: &Hop) {
+    head[..12].copy_from_slice(&hop.macs);
+    head[22] -= 1;
+    let sum = checksum::update(u16_at(head, 24), checksum::TTL_DECREMENT);
+    put_u16(head, 24, sum);
 }
 
 #[cold]

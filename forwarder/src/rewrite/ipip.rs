@@ -13,3 +13,16 @@ pub const OVERHEAD: u16 = 20;
 pub fn send<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, hop: &Hop, id: &mut u16) -> Outcome {
     outer::wrap(frame, parsed, outer, hop, id)
 }
+
+/// [`send`] for a plain packet of `total_length` bytes that fits its link and whose TTL is above 1. None, and nothing is
+/// changed, if the frame has no room for another header.
+#[inline(always)]
+pub(crate) fn rewrite<F: Frame>(
+    frame: &mut F,
+    outer: &Outer,
+    hop: &Hop,
+    total_length: u16,
+    id: &mut u16,
+) -> Option<()> {
+    outer::wrap_plain(frame, outer, hop, total_length + OVERHEAD, id)
+}

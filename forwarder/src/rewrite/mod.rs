@@ -25,6 +25,7 @@ pub use outer::Outer;
 use crate::parse::Parsed;
 use crate::route::Mac;
 use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::{ethernet, tcp};
 use packet_io::Frame;
 
 /// The link that a frame leaves by.
@@ -50,6 +51,9 @@ impl Hop {
         Self { macs, mtu }
     }
 }
+
+/// Bytes of the headers of a plain TCP segment (`Parsed::is_plain`); every plain frame that came by Ethernet is longer.
+pub(crate) const PLAIN: usize = ethernet::HEADER + ipv4::HEADER + tcp::HEADER;
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

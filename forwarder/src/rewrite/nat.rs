@@ -3,7 +3,8 @@
 //! Checksums are brought up to date by what changed (RFC 1624), so a wrong one stays wrong. As the kernel does
 //! (`udp_dnat_handler`), a datagram without a checksum gets one; and an SCTP packet a new CRC32c if its port changes.
 
-use super::{Hop, Outcome, forward};
+use super::{Hop, Outcome, PLAIN, forward};
+use crate::conn::Direction;
 use crate::parse::{Kind, Parsed};
 use crate::wire::ipv4::{self, Ipv4, protocol};
 use crate::wire::{checksum, header_mut, put_u16, put_u32, sctp, tcp, u16_at, u32_at, udp};
@@ -35,20 +36,38 @@ impl Nat {
             l4: address + !old.1 as u32 + new.1 as u32,
         }
     }
+
+    /// The change to this address and port, as they stand in memory, with what [`deltas`] said about it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kept(address: u32, port: u16, ip: u16, l4: u16) -> Self {
+        Self { address, port, l3: ip as u32 + checksum::TTL_DECREMENT, l4: l4 as u32 }
+    }
+}
+
+/// What replacing an endpoint adds to the sums of an IP header and of a TCP segment or UDP datagram, to be kept.
+#[inline]
+#[must_use]
+pub const fn deltas(old: (u32, u16), new: (u32, u16)) -> (u16, u16) {
+    let address = checksum::delta(old.0, new.0);
+    (address, checksum::join(address, checksum::fold32(!old.1 as u32 + new.1 as u32)))
 }
 
 /// Which endpoint is rewritten: offsets of its address in the IP header and of its port in the transport header.
 trait Side {
+    const DIRECTION: Direction;
     const ADDRESS: usize;
     const PORT: usize;
 }
 struct Source;
 struct Destination;
 impl Side for Source {
+    const DIRECTION: Direction = Direction::Reply;
     const ADDRESS: usize = 12;
     const PORT: usize = 0;
 }
 impl Side for Destination {
+    const DIRECTION: Direction = Direction::Request;
     const ADDRESS: usize = 16;
     const PORT: usize = 2;
 }
@@ -73,7 +92,29 @@ pub fn own_reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat) -> bool {
 
 const L3: usize = 14;
 const L4: usize = L3 + ipv4::HEADER;
-const PLAIN: usize = L4 + tcp::HEADER;
+
+/// The same for the first bytes of a plain TCP segment or UDP datagram that fits its link and whose TTL is above 1, of
+/// either direction without a branch. None, and nothing is changed, if it is a datagram without a checksum.
+#[inline(always)]
+pub(crate) fn rewrite(head: &mut [u8; PLAIN], direction: Direction, protocol: u8, nat: &Nat, hop: &Hop) -> Option<()> {
+    let is_tcp = protocol == protocol::TCP;
+    let at = L4 + if is_tcp { tcp::CHECKSUM } else { udp::CHECKSUM };
+    let old = u16_at(head, at);
+    if !is_tcp && old == 0 {
+        return None;
+    }
+    let new = checksum::update(old, nat.l4);
+    put_u16(head, at, if is_tcp { new } else { checksum::udp(new) });
+    head[..12].copy_from_slice(&hop.macs);
+    head[L3 + 8] -= 1;
+    let sum = checksum::update(u16_at(head, L3 + 10), nat.l3);
+    put_u16(head, L3 + 10, sum);
+    // The destination of a request, the source of a reply.
+    let side = direction.other() as usize;
+    put_u32(head, L3 + 12 + 4 * side, nat.address);
+    put_u16(head, L4 + 2 * side, nat.port);
+    Some(())
+}
 
 #[inline(always)]
 fn translate<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> Outcome {
@@ -83,20 +124,9 @@ fn translate<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: 
         && parsed.total_length <= hop.mtu
     {
         let is_tcp = matches!(parsed.kind, Kind::Tcp);
-        let old = if is_tcp { u16_at(head, L4 + tcp::CHECKSUM) } else { u16_at(head, L4 + udp::CHECKSUM) };
-        if is_tcp || (matches!(parsed.kind, Kind::Udp) && old != 0) {
-            let new = checksum::update(old, nat.l4);
-            if is_tcp {
-                put_u16(head, L4 + tcp::CHECKSUM, new);
-            } else {
-                put_u16(head, L4 + udp::CHECKSUM, checksum::udp(new));
-            }
-            head[..12].copy_from_slice(&hop.macs);
-            head[L3 + 8] -= 1;
-            let sum = checksum::update(u16_at(head, L3 + 10), nat.l3);
-            put_u16(head, L3 + 10, sum);
-            put_u32(head, L3 + S::ADDRESS, nat.address);
-            put_u16(head, L4 + S::PORT, nat.port);
+        if (is_tcp || matches!(parsed.kind, Kind::Udp))
+            && rewrite(head, S::DIRECTION, parsed.protocol, nat, hop).is_some()
+        {
             frame.truncate(parsed.frame_length());
             return Outcome::Send;
         }

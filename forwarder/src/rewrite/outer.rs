@@ -34,22 +34,34 @@ const PLAIN: usize = INNER + ipv4::HEADER;
 pub(super) fn wrap<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, hop: &Hop, id: &mut u16) -> Outcome {
     let length = u32::from(parsed.total_length) + ipv4::HEADER as u32;
     let ttl = frame.bytes().first_chunk::<{ OUTER + ipv4::HEADER }>().map_or(0, |head| head[OUTER + 8]);
-    if parsed.is_plain() && ttl > 1 && length <= u32::from(hop.mtu) && frame.grow_front(ipv4::HEADER) {
-        let Some(head) = frame.bytes_mut().first_chunk_mut::<PLAIN>() else { return Outcome::NoRoom };
-        head[INNER + 8] = ttl - 1;
-        let sum = checksum::update(u16_at(head, INNER + 10), checksum::TTL_DECREMENT);
-        put_u16(head, INNER + 10, sum);
-        let fragment = u16::from_be(u16_at(head, INNER + 6));
-        let new = header(head[INNER + 1], fragment, ttl - 1, ipv4::protocol::IPIP, length as u16, outer, id);
-        if let Some(header) = head[OUTER..].first_chunk_mut() {
-            new.write(header);
-        }
-        head[..12].copy_from_slice(&hop.macs);
-        head[12..OUTER].copy_from_slice(&ethernet::EtherType::IPV4.0);
+    if parsed.is_plain()
+        && ttl > 1
+        && length <= u32::from(hop.mtu)
+        && wrap_plain(frame, outer, hop, length as u16, id).is_some()
+    {
         frame.truncate(parsed.frame_length() + ipv4::HEADER);
         return Outcome::Send;
     }
     push(frame, parsed, ipv4::protocol::IPIP, 0, outer, hop, id, |_, _| {})
+}
+
+/// The same of a plain packet that fits its link, and whose TTL is above 1. `length` is that of the outer packet.
+#[inline(always)]
+pub(super) fn wrap_plain<F: Frame>(frame: &mut F, outer: &Outer, hop: &Hop, length: u16, id: &mut u16) -> Option<()> {
+    if !frame.grow_front(ipv4::HEADER) {
+        return None;
+    }
+    let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
+    let ttl = head[INNER + 8] - 1;
+    head[INNER + 8] = ttl;
+    let sum = checksum::update(u16_at(head, INNER + 10), checksum::TTL_DECREMENT);
+    put_u16(head, INNER + 10, sum);
+    let fragment = u16::from_be(u16_at(head, INNER + 6));
+    let new = header(head[INNER + 1], fragment, ttl, ipv4::protocol::IPIP, length, outer, id);
+    new.write(head[OUTER..].first_chunk_mut()?);
+    head[..12].copy_from_slice(&hop.macs);
+    head[12..OUTER].copy_from_slice(&ethernet::EtherType::IPV4.0);
+    Some(())
 }
 
 /// The outer header for an inner one with this TOS, fragment field and decremented TTL.

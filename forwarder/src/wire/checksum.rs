@@ -3,7 +3,7 @@
 //! Sums and checksums are taken as they stand in memory: a one's complement sum comes out the same in either byte
 //! order (RFC 1071, 2(B)), so nothing is swapped on the way in or out.
 
-use super::u32_at;
+use super::{u32_at, u64_at};
 
 /// The one's complement sum of bytes, not yet folded. Sums of pieces may be added, if every piece but the last has an
 /// even length.
@@ -97,9 +97,11 @@ pub const TTL_DECREMENT: u32 = !u16::from_ne_bytes([1, 0]) as u32;
 #[inline]
 #[must_use]
 pub fn header_good(header: &[u8; 20]) -> bool {
-    let sum: u64 = (0..5).map(|word| u64::from(u32_at(header, word * 4))).sum();
-    // A header is never all zeros, so "folds to 0xffff" is "is a multiple of 0xffff": a multiplication and a compare.
-    sum.is_multiple_of(0xffff)
+    let (sum, carry) = u64_at(header, 0).carrying_add(u64_at(header, 8), false);
+    let (sum, carry) = sum.carrying_add(u64::from(u32_at(header, 16)), carry);
+    // 2^64 is 1 more than a multiple of 0xffff, so the carry counts 1. A header is never all zeros, so "folds to 0xffff" is
+    // "is a multiple of 0xffff": a multiplication and a compare.
+    sum.wrapping_add(u64::from(carry)).is_multiple_of(0xffff)
 }
 
 #[cfg(test)]
@@ -148,6 +150,12 @@ mod tests {
             let before = finish(sum(&bytes));
             bytes[word * 4..][..4].copy_from_slice(&new.to_ne_bytes());
             prop_assert_eq!(update(before, delta(old, new).into()), finish(sum(&bytes)));
+        }
+
+        #[test]
+        fn the_complement_of_a_change_undoes_it(checksum in 0..u16::MAX, old in any::<u32>(), new in any::<u32>()) {
+            let change = delta(old, new);
+            prop_assert_eq!(update(update(checksum, change.into()), (!change).into()), checksum);
         }
 
         #[test]

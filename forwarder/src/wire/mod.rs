@@ -21,20 +21,25 @@ pub mod udp;
 /// The two bytes at `at`, as they stand in memory.
 #[inline(always)]
 pub(crate) fn u16_at<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
-    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+    u16::from_ne_bytes(*piece(bytes, at))
 }
 
 /// The four bytes at `at`, as they stand in memory.
 #[inline(always)]
 pub(crate) fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
-    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    u32::from_ne_bytes(*piece(bytes, at))
 }
 
 /// The eight bytes at `at`, as they stand in memory.
 #[inline(always)]
 pub(crate) fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    let byte = |n| bytes[at + n];
-    u64::from_ne_bytes([byte(0), byte(1), byte(2), byte(3), byte(4), byte(5), byte(6), byte(7)])
+    u64::from_ne_bytes(*piece(bytes, at))
+}
+
+/// Some bytes at `at` as one piece: taken one by one, the compiler may load them so.
+#[inline(always)]
+fn piece<const N: usize, const M: usize>(bytes: &[u8; N], at: usize) -> &[u8; M] {
+    bytes[at..].first_chunk().expect("a constant offset within the header")
 }
 
 /// Stores two bytes at `at`, as they stand in the value.

@@ -55,6 +55,26 @@ impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
         debug_assert!(pushed.is_ok(), "room was made");
     }
 
+    /// Sends a burst of frames of connections; leaves it empty. If nothing waits, the device gets it as it is.
+    #[inline]
+    pub fn send(&mut self, burst: &mut Burst<F>, stats: &WorkerStats) {
+        if let Outlet::Queue(queue) = &mut self.outlet
+            && self.pending.is_empty()
+        {
+            stats.forwarded.add(queue.transmit(burst) as u64);
+        }
+        if !burst.is_empty() {
+            self.push_all(burst, stats);
+        }
+    }
+
+    #[cold]
+    fn push_all(&mut self, burst: &mut Burst<F>, stats: &WorkerStats) {
+        for frame in burst.drain() {
+            self.push(frame, false, stats);
+        }
+    }
+
     /// Offers the burst to the device.
     #[inline]
     pub fn flush(&mut self, stats: &WorkerStats) {

@@ -5,7 +5,7 @@
 //! pieces overlap (RFC 5722, and the kernel since 4.18: nobody honest sends such), is dropped with all its pieces.
 
 use crate::clock::{TICKS_PER_SECOND, Tick};
-use crate::parse::{Fragment, Parsed, fragment, parse_into};
+use crate::parse::{Fragment, Parsed, fragment, parse};
 use crate::pipeline::DropReason;
 use crate::wire::ethernet;
 use crate::wire::ipv4::{self, Ipv4};
@@ -85,8 +85,7 @@ impl<F: Frame> Collector<F> {
 
     /// Adds a piece that came from `port`. Pieces that cannot be kept are released; the error says how many, and why.
     pub fn add(&mut self, frame: F, port: u16, now: Tick) -> Result<(), Dropped> {
-        let mut parsed = Parsed::default();
-        parse_into(frame.bytes(), frame.checksums(), &mut parsed);
+        let parsed = parse(frame.bytes(), frame.checksums());
         let Some(at) = fragment(frame.bytes(), &parsed) else {
             return Err(Dropped(1, DropReason::ShortTransport));
         };

@@ -1,0 +1,192 @@
+//! A whole director on replayed frames: the real commands, snapshot, tables and worker, without a device, without root.
+//! Time is an argument.
+
+use crate::frames::{LENGTH, Mac};
+use crate::replay::{Pool, Replayed, Sink, Source};
+use crate::traffic::{DIRECTOR, DIRECTOR_MAC, GATEWAY, GATEWAY_MAC, VIRTUAL};
+use control::command::{Command, ConnectionPage, Error, PortView, Reply};
+use control::director::{Director, Workers};
+use control::ipvsadm::Executor;
+use control::ipvsadm::run::Session;
+use control::ipvsadm::system::SystemNames;
+use control::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
+use control::publish::Builder;
+use forwarder::clock::Tick;
+use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
+use forwarder::pipeline::{ConnSlot, Pipeline, Waiting, templates_for};
+use forwarder::publication::Publisher;
+use forwarder::stats::WorkerStats;
+use forwarder::worker::{KernelLink, Resolver, Worker};
+use packet_io::{Burst, TableMemory};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// Turns that a change may take to reach the worker.
+const TURNS: u32 = 8;
+
+/// A director whose worker replays frames.
+pub struct Rig<M: TableMemory<ConnSlot>> {
+    director: Director<Alone<M>>,
+    stats: Arc<WorkerStats>,
+}
+
+/// The only worker, and the time.
+struct Alone<M: TableMemory<ConnSlot>> {
+    worker: Worker<Source, Sink, Nobody, Nobody, Pool, M>,
+    now: Tick,
+}
+
+/// There is no kernel, and every neighbour is known.
+struct Nobody;
+
+impl Resolver for Nobody {
+    fn resolve(&mut self, _: Waiting) {}
+}
+
+impl KernelLink for Nobody {
+    type Frame = Replayed;
+    fn exists(&self, _: u16) -> bool {
+        false
+    }
+    fn send(&mut self, _: u16, frame: Replayed) -> Result<(), Replayed> {
+        Err(frame)
+    }
+    fn receive(&mut self, _: u16, _: &mut Burst<Replayed>) -> usize {
+        0
+    }
+}
+
+impl<M: TableMemory<ConnSlot>> Workers for Alone<M> {
+    fn now(&self) -> Tick {
+        self.now
+    }
+    fn wait(&mut self, looks: u32) -> bool {
+        self.worker.turn(self.now);
+        looks < TURNS
+    }
+    fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
+        Ok(ConnectionPage::default())
+    }
+    fn interface_mtu(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn ports(&mut self, _: Option<u16>, _: bool) -> Vec<PortView> {
+        Vec::new()
+    }
+    fn set_forwarding(&mut self, _: bool) {}
+    fn set_promiscuous(&mut self, _: u16, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What a rig is to be.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Connections there is room for.
+    pub connections: usize,
+    /// Slots for servers.
+    pub destinations: usize,
+    /// The servers' addresses with their MAC addresses.
+    pub neighbours: Vec<(Ipv4Addr, Mac)>,
+    /// The key of the flow table's hash.
+    pub secret: [u64; 2],
+}
+
+impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
+    /// A director without services. `memory` makes the flow table's memory, of so many slots.
+    ///
+    /// # Panics
+    /// If the network does not fit together.
+    #[must_use]
+    pub fn new(setup: &Setup, memory: impl FnOnce(usize) -> M) -> Self {
+        let network = |address, prefix| Network { address, prefix };
+        let neighbour = |&(address, mac): &(Ipv4Addr, Mac)| FixedNeighbour { port: 0, address, mac };
+        let fixed = Fixed {
+            ports: vec![FixedPort {
+                port: 0,
+                mac: DIRECTOR_MAC,
+                mtu: 1500,
+                addresses: vec![network(DIRECTOR, 16), network(*VIRTUAL.ip(), 32)],
+            }],
+            neighbours: setup.neighbours.iter().chain([&(GATEWAY, GATEWAY_MAC)]).map(neighbour).collect(),
+            routes: vec![FixedRoute { network: network(Ipv4Addr::UNSPECIFIED, 0), gateway: GATEWAY }],
+        };
+        let (routes, ports) = fixed.routes(1).expect("the network of the benches");
+        let builder = Builder::new(routes, ports);
+        let stats = Arc::new(WorkerStats::new(setup.destinations));
+        let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
+        let now = Tick(1);
+        let conns = FlowTable::new(memory(slots_for(setup.connections)), now).expect("a size from slots_for");
+        let templates = vec![Slot::default(); slots_for(templates_for(setup.connections))];
+        let templates = FlowTable::new(templates, now).expect("a size from slots_for");
+        let pipeline = Pipeline::new(conns, templates, stats.clone(), Secret::new(setup.secret));
+        let queues = vec![(Source::default(), Sink::default())];
+        let worker = Worker::new(publisher.subscribe(), pipeline, queues, Nobody, Nobody, Pool, now);
+        let director = Director::new(builder, publisher, vec![stats.clone()], Alone { worker, now });
+        Self { director, stats }
+    }
+
+    /// Does what these lines of ipvsadm's say (as `ipvsadm --restore` takes them), at once.
+    ///
+    /// # Panics
+    /// If a line is wrong.
+    pub fn restore(&mut self, rules: &str) {
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let end = Session {
+            program: "rvsadm",
+            executor: &mut Front(&mut self.director),
+            names: &SystemNames::new(),
+            input: &mut rules.as_bytes(),
+            output: &mut output,
+            errors: &mut errors,
+        }
+        .run(&["--restore".to_owned(), "--atomic".to_owned()]);
+        assert_eq!(end.status, 0, "{}", String::from_utf8_lossy(&errors));
+    }
+
+    /// Does a command.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.director.execute(command)
+    }
+
+    /// Replays frames that begin like these, of this length, from now on, so many a burst.
+    ///
+    /// # Panics
+    /// Never: there is a port.
+    pub fn replay(&mut self, frames: &[[u8; LENGTH]], length: usize, burst: usize) {
+        self.director.workers().worker.receive_queue(0).expect("there is a port").replay(frames, length, burst);
+    }
+
+    /// One turn of the worker.
+    #[inline]
+    pub fn turn(&mut self, now: Tick) -> usize {
+        let alone = self.director.workers();
+        alone.now = now;
+        alone.worker.turn(now)
+    }
+
+    /// Turns until so many frames were received.
+    pub fn run(&mut self, frames: usize, now: Tick) {
+        let mut left = frames;
+        while left > 0 {
+            left = left.saturating_sub(self.turn(now));
+        }
+    }
+
+    /// What the worker has counted.
+    #[must_use]
+    pub fn stats(&self) -> &WorkerStats {
+        &self.stats
+    }
+}
+
+struct Front<'a, M: TableMemory<ConnSlot>>(&'a mut Director<Alone<M>>);
+
+impl<M: TableMemory<ConnSlot> + Send> Executor for Front<'_, M> {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.0.execute(command)
+    }
+}
