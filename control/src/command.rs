@@ -12,14 +12,17 @@ pub use error::Error;
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, WorkerView};
-pub use reply::{ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting, Statistics};
+pub use reply::{
+    Change, ChangePage, ConnectionPage, ConnectionView, Counters, DrainView, Origin, Rates, Reply, ServerView,
+    ServiceView, Setting, Statistics, Version,
+};
 
 use forwarder::service::Method;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Something to do, or to ask.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// `-A`: fails with [`Error::ServiceExists`] or [`Error::SchedulerNotFound`].
@@ -51,6 +54,20 @@ pub enum Command {
         service: ServiceName,
         /// Which.
         server: ServerName,
+    },
+    /// The server gets no new connections (its weight becomes 0), and is done with when it has none left, or at the
+    /// deadline. Editing or deleting it ends that.
+    DrainServer {
+        /// Of this service.
+        service: ServiceName,
+        /// Which.
+        server: ServerName,
+        /// Seconds that it may take, at most 31 days; none is as long as it takes.
+        #[serde(default)]
+        deadline: Option<u32>,
+        /// Delete it at the end.
+        #[serde(default)]
+        delete: bool,
     },
     /// `-C`: deletes every service.
     Clear,
@@ -84,6 +101,11 @@ pub enum Command {
         /// In this order. Only changes; a question among them is refused.
         commands: Vec<Command>,
     },
+    /// A transaction of what a configuration file says: what it adds and edits has [`Origin::File`].
+    Configure {
+        /// In this order. Only changes.
+        commands: Vec<Command>,
+    },
     /// Each of these by itself, a refused one being passed over, and the data path told once: a table comes quicker so.
     /// Answers [`Reply::Each`].
     Each {
@@ -112,6 +134,12 @@ pub enum Command {
     Statistics,
     /// Answers [`Reply::Version`].
     Version,
+    /// What was changed lately: answers [`Reply::Changes`].
+    Changes {
+        /// The changes from this number on; without it none, but the number of the next one.
+        #[serde(default)]
+        since: Option<u64>,
+    },
     /// What each worker does and did: answers [`Reply::Workers`].
     Workers,
     /// The ports and what they counted: answers [`Reply::Ports`].
@@ -141,8 +169,51 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// True if it changes something.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::AddService(_)
+            | Self::EditService(_)
+            | Self::DeleteService { .. }
+            | Self::AddServer { .. }
+            | Self::EditServer { .. }
+            | Self::DeleteServer { .. }
+            | Self::DrainServer { .. }
+            | Self::Configure { .. }
+            | Self::Clear
+            | Self::Zero { .. }
+            | Self::SetTimeouts(_)
+            | Self::StartDaemon(_)
+            | Self::StopDaemon { .. }
+            | Self::Set { .. }
+            | Self::AddMark(_)
+            | Self::DeleteMark(_)
+            | Self::Transaction { .. }
+            | Self::Each { .. }
+            | Self::StartForwarding
+            | Self::StopForwarding
+            | Self::ClearForwarding
+            | Self::SetPromiscuous { .. } => true,
+            Self::Services { .. }
+            | Self::Connections { .. }
+            | Self::Timeouts
+            | Self::Daemons
+            | Self::Settings
+            | Self::Marks
+            | Self::Statistics
+            | Self::Version
+            | Self::Changes { .. }
+            | Self::Workers
+            | Self::Ports { .. }
+            | Self::Forwarding => false,
+        }
+    }
+}
+
 /// A virtual service as an operator describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
     /// Its name.
@@ -192,7 +263,7 @@ fn default_scheduler() -> String {
 }
 
 /// `-b`: what a flag means depends on the scheduler (sh and mh: 1 is fallback, 2 is port).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct SchedulerFlags {
@@ -210,7 +281,7 @@ impl SchedulerFlags {
 }
 
 /// A real server as an operator describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
     /// Its address.
@@ -220,6 +291,7 @@ pub struct ServerSpec {
     pub port: u16,
     /// `-g` (default), `-i` or `-m`.
     #[serde(with = "method", default = "default_method")]
+    #[schemars(with = "names::MethodJson")]
     pub method: Method,
     /// `-w`, 0 to 2147483647; 0 quiesces.
     #[serde(default = "default_weight")]
@@ -255,7 +327,7 @@ fn default_weight() -> u32 {
 }
 
 /// Connection timeouts that an operator can set, in seconds, 0 to 2678400. In `--set`, 0 leaves one as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// TCP, ESTABLISHED.
@@ -273,7 +345,7 @@ impl Default for Timeouts {
 }
 
 /// The two ends of connection synchronisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonRole {
     /// Sends.
@@ -283,7 +355,7 @@ pub enum DaemonRole {
 }
 
 /// `--start-daemon`. What is left out is the kernel's default.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DaemonSpec {
     /// Master or backup.

@@ -3,17 +3,20 @@
 //! Every command of every front end comes to [`Director::execute`]; a command that changes the data path is answered
 //! when every worker has taken the new snapshot.
 
+mod journal;
 mod meter;
+pub mod still;
 
 use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, PortView, Reply, WorkerView};
 use crate::publish::Builder;
-use crate::state::{Limits, Live, Observed, State};
+use crate::state::{Drained, Limits, Live, Observed, State};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
 use forwarder::pipeline::ConnView;
 use forwarder::publication::{Publisher, Stalled, Subscription};
 use forwarder::route::{NextHop, Port, Routes};
 use forwarder::service::{DestId, Snapshot};
 use forwarder::stats::WorkerStats;
+use journal::Journal;
 use meter::{Baseline, Meter};
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
@@ -54,6 +57,7 @@ pub struct Director<W> {
     forwarding: bool,
     baseline: Baseline,
     meter: Meter,
+    journal: Journal,
 }
 
 impl<W: Workers> Director<W> {
@@ -63,8 +67,17 @@ impl<W: Workers> Director<W> {
         let slots = stats.iter().map(|stats| stats.destinations.len()).min().unwrap_or_default();
         let limits = Limits { destinations: slots as u32, ..Limits::default() };
         let state = State::new(limits, workers.now());
-        let (baseline, meter) = (Baseline::default(), Meter::default());
-        Self { state, builder, publisher, stats, workers, forwarding: true, baseline, meter }
+        Self {
+            state,
+            builder,
+            publisher,
+            stats,
+            workers,
+            forwarding: true,
+            baseline: Baseline::default(),
+            meter: Meter::default(),
+            journal: Journal::default(),
+        }
     }
 
     /// Does a command. One that is refused changed nothing.
@@ -72,6 +85,22 @@ impl<W: Workers> Director<W> {
     /// # Errors
     /// Why it was refused; or [`Error::Stalled`] when a worker did not take the change in time (it was made all the same).
     pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        if let Command::Changes { since } = command {
+            return Ok(Reply::Changes(self.journal.since(since)));
+        }
+        let change = command.is_change().then(|| command.clone());
+        let result = self.dispatch(command);
+        if let Some(change) = change {
+            match &result {
+                Ok(reply) => self.journal.done(change, reply),
+                Err(Error::Stalled { .. }) => self.journal.done(change, &Reply::Done),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn dispatch(&mut self, command: Command) -> Result<Reply, Error> {
         match command {
             Command::Workers => Ok(Reply::Workers(self.worker_views())),
             Command::Ports { port, extended } => self.ports(port, extended).map(Reply::Ports),
@@ -93,6 +122,20 @@ impl<W: Workers> Director<W> {
                 Ok(Reply::Done)
             }
             command => self.of_state(command),
+        }
+    }
+
+    /// Says which servers are drained, and remembers those that were deleted for it.
+    fn note_drained(&mut self) {
+        for Drained { service, server, seconds, connections, deleted } in self.state.take_drained() {
+            if connections == 0 {
+                tracing::info!(%service, %server, seconds, deleted, "drained");
+            } else {
+                tracing::warn!(%service, %server, seconds, connections, deleted, "not drained in time");
+            }
+            if deleted {
+                self.journal.done(Command::DeleteServer { service, server }, &Reply::Done);
+            }
         }
     }
 
@@ -131,6 +174,7 @@ impl<W: Workers> Director<W> {
         let Self { state, stats, workers, .. } = self;
         let observed = View { stats, workers: RefCell::new(workers), snapshot: &snapshot };
         let reply = state.execute(command, &observed);
+        self.note_drained();
         self.publish_changes()?;
         reply
     }
@@ -143,6 +187,7 @@ impl<W: Workers> Director<W> {
         let snapshot = self.publisher.current();
         let Self { state, stats, workers, .. } = self;
         state.advance(&View { stats, workers: RefCell::new(workers), snapshot: &snapshot });
+        self.note_drained();
         let now = self.workers.now();
         if self.meter.due(now) {
             let ports = self.workers.ports(None, false);

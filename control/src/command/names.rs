@@ -2,16 +2,18 @@
 
 use forwarder::service::{Family, Method, Protocol, ServiceKey, Tunnel, TunnelChecksum};
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What names a virtual service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceName {
     /// `-t`, `-u`, `--sctp-service`.
     Address {
         /// Protocol.
         #[serde(with = "protocol")]
+        #[schemars(with = "ProtocolName")]
         protocol: Protocol,
         /// Virtual address.
         address: IpAddr,
@@ -49,6 +51,23 @@ impl ServiceName {
     }
 }
 
+impl fmt::Display for ServiceName {
+    /// As the console names it: `tcp 10.0.0.1:80`, `fwmark 7 ipv6`.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Address { protocol, address, port } => {
+                let protocol = match protocol {
+                    Protocol::Tcp => "tcp",
+                    Protocol::Udp => "udp",
+                    Protocol::Sctp => "sctp",
+                };
+                write!(to, "{protocol} {}", SocketAddr::new(address, port))
+            }
+            Self::Mark { mark, ipv6 } => write!(to, "fwmark {mark}{}", if ipv6 { " ipv6" } else { "" }),
+        }
+    }
+}
+
 impl From<ServiceName> for ServiceKey {
     fn from(name: ServiceName) -> Self {
         match name {
@@ -64,7 +83,7 @@ pub(crate) fn family(address: IpAddr) -> Family {
 }
 
 /// What names a real server within its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerName {
     /// Address.
@@ -73,14 +92,31 @@ pub struct ServerName {
     pub port: u16,
 }
 
+impl fmt::Display for ServerName {
+    /// `10.0.0.2:80`, `[2001:db8::2]:80`.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(to)
+    }
+}
+
 /// Which clients share a persistence template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Netmask {
     /// IPv4: those equal under this mask, which need not be contiguous.
     Mask(Ipv4Addr),
     /// IPv6: those equal in this many first bits, 1 to 128.
     Prefix(u8),
+}
+
+/// The names of protocols, for the schema.
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code)]
+pub(super) enum ProtocolName {
+    Tcp,
+    Udp,
+    Sctp,
 }
 
 /// A protocol as its lower-case name.
@@ -132,18 +168,18 @@ pub mod method {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum MethodJson {
+pub(super) enum MethodJson {
     Nat,
     Tun(TunnelJson),
     Dr,
     Local,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum TunnelJson {
+pub(super) enum TunnelJson {
     Ipip,
     Gue {
         port: u16,
@@ -156,9 +192,9 @@ enum TunnelJson {
     },
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum ChecksumJson {
+pub(super) enum ChecksumJson {
     #[default]
     None,
     Full,

@@ -4,7 +4,7 @@ use super::commands::Verb;
 use super::grammar::Matched;
 use super::{Console, Outcome};
 use crate::command::{Command, Error, Reply, ServerSpec, ServiceName, ServiceSpec, ServiceView};
-use crate::ipvsadm::parse::{Invocation, Source, parse};
+use crate::ipvsadm::parse::{Form, Invocation, List, Source, parse};
 use crate::ipvsadm::run::Session;
 use std::io::BufRead;
 
@@ -16,7 +16,13 @@ impl Console<'_> {
 
     /// One call of ipvsadm with an input.
     pub(super) fn ipvsadm_with(&mut self, arguments: &[&str], input: &mut dyn BufRead) -> Outcome {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        if self.json
+            && let Ok(Invocation::List(List { form: Form { json: false, .. }, .. })) =
+                parse("ipvsadm", &arguments, Source::Shell, self.names)
+        {
+            arguments.push("--json".to_owned());
+        }
         let mut session = Session {
             program: "ipvsadm",
             executor: self.executor,
@@ -61,6 +67,22 @@ impl Console<'_> {
         match edited.and_then(|command| self.executor.execute(command)) {
             Ok(_) => Outcome::Done,
             Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// `server drain`: which server is said as for its deletion.
+    pub(super) fn drain(&mut self, matched: &Matched) -> Outcome {
+        match parse("ipvsadm", &arguments(Verb::DeleteServer, matched), Source::Shell, self.names) {
+            Ok(Invocation::Change(Command::DeleteServer { service, server })) => {
+                let deadline = matched.number("SECONDS");
+                let command = Command::DrainServer { service, server, deadline, delete: matched.has("delete") };
+                match self.executor.execute(command) {
+                    Ok(_) => Outcome::Done,
+                    Err(error) => self.refuse(&error),
+                }
+            }
+            Ok(_) => self.usage("Bad arguments"),
+            Err(failure) => self.usage(&failure.message),
         }
     }
 
