@@ -81,24 +81,26 @@ fn plays_reach_everything() {
         (state >> 56) as u8
     };
     let mut drops = vec![0; DropReason::COUNT];
-    let mut others = [0; 7]; // forwarded, to the kernel, answered, from the kernel, made, gave way, not made
+    let mut others = [0; 8]; // forwarded, to the kernel, answered, from the kernel, made, gave way, not made, handed over
     for _ in 0..300 {
         let bytes: Vec<u8> = (0..3000).map(|_| byte()).collect();
-        let stats = hostile::pipeline::play(&bytes);
-        drops.iter_mut().zip(&stats.drops).for_each(|(sum, counter)| *sum += counter.get());
-        let counters = [
-            &stats.forwarded,
-            &stats.to_kernel,
-            &stats.answered,
-            &stats.from_kernel,
-            &stats.created,
-            &stats.evicted,
-            &stats.insert_failures,
-        ];
-        others.iter_mut().zip(counters).for_each(|(sum, counter)| *sum += counter.get());
+        for stats in hostile::pipeline::play(&bytes) {
+            drops.iter_mut().zip(&stats.drops).for_each(|(sum, counter)| *sum += counter.get());
+            let counters = [
+                &stats.forwarded,
+                &stats.to_kernel,
+                &stats.answered,
+                &stats.from_kernel,
+                &stats.created,
+                &stats.evicted,
+                &stats.insert_failures,
+                &stats.handed_in,
+            ];
+            others.iter_mut().zip(counters).for_each(|(sum, counter)| *sum += counter.get());
+        }
     }
     assert!(others.iter().all(|count| *count > 0), "{others:?}");
-    // There is always room for an outer header here, and only one worker.
+    // There is always room for an outer header here, and in the rings between workers.
     let never = [DropReason::NoHeadroom, DropReason::HandoverFull];
     for (reason, count) in DropReason::ALL.iter().zip(&drops) {
         assert_eq!(*count > 0, !never.contains(reason), "{}: {count}", reason.name());
