@@ -178,3 +178,17 @@ fn errors_about_tunnels_go_to_clients_only() {
     assert_eq!(pass(&mut world, 1, &error), []);
     assert_eq!(world.stats[0].drops[DropReason::Unresolved as usize].get(), 1);
 }
+
+/// Whoever forged a source could make the director flood it with ICMP errors.
+#[test]
+fn errors_are_sent_at_a_bounded_rate() {
+    let mut world = world();
+    say(&mut world, &["-A -t 10.0.0.100:80 -s rr"]);
+    let told = |world: &mut World| -> usize {
+        (0..11_000).map(|port| pass(world, 0, &tcp(([203, 0, 113, 1], port), (VIP, 80), SYN)).len()).sum()
+    };
+    assert_eq!(told(&mut world), 10_000, "a burst");
+    world.pass(1);
+    assert_eq!(told(&mut world), 10, "a tick's worth of 1000 a second");
+    assert_eq!(world.stats[0].drops[DropReason::NoDestination as usize].get(), 22_000);
+}
