@@ -37,13 +37,21 @@ fn random(target: &str, longest: usize) {
         [&kept[..at], &new, kept.get(at + new.len() / 2..).unwrap_or(&[])].concat()
     });
     let config = Config { failure_persistence: Some(Box::new(FileFailurePersistence::Off)), ..Config::default() };
-    let inputs = prop_oneof![vec(any::<u8>(), 0..longest), mixed];
+    // Words of what was kept, in any order: what text is made of.
+    let words: Vec<Vec<u8>> = corpus(target).iter().flat_map(|(_, bytes)| words(bytes)).collect();
+    let shuffled = vec(prop::sample::select(words), 0..40).prop_map(|words| words.concat());
+    let inputs = prop_oneof![vec(any::<u8>(), 0..longest), mixed, shuffled];
     TestRunner::new(config)
         .run(&inputs, |bytes| {
             run(&bytes);
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{target}: {failure}"));
+}
+
+/// Runs of letters and digits, and single bytes between them.
+fn words(bytes: &[u8]) -> Vec<Vec<u8>> {
+    bytes.chunk_by(|a, b| a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric()).map(<[u8]>::to_vec).collect()
 }
 
 #[test]
