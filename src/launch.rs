@@ -17,6 +17,7 @@ use forwarder::pipeline::{Pipeline, templates_for};
 use forwarder::publication::Subscription;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::Wiring;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -42,11 +43,12 @@ pub struct Kit {
     pub shared: Arc<Shared>,
 }
 
-/// Starts the workers, in the order of the lcores; those beyond the lcores on threads.
+/// Starts the workers, in the order of the lcores; those beyond the lcores on threads. Also if it fails, those in
+/// `started` run and must be ended.
 ///
 /// # Errors
 /// Without memory for a table, or if an lcore is taken.
-pub fn start(crew: &Crew<'_>, kits: Vec<Kit>) -> Result<Vec<Task>> {
+pub fn start(crew: &Crew<'_>, kits: Vec<Kit>, started: &mut Vec<Task>) -> Result<()> {
     // All workers must agree on whose a connection is.
     let secret = secret()?;
     let mut workers = Vec::with_capacity(kits.len());
@@ -58,17 +60,21 @@ pub fn start(crew: &Crew<'_>, kits: Vec<Kit>) -> Result<Vec<Task>> {
     }
     let mut lcores = crew.eal.lcores().into_iter().filter(|lcore| !lcore.main);
     let (clock, idle) = (crew.clock, crew.plan.idle);
-    let start = |(number, (worker, shared)): (usize, (lcore::Worker, Arc<Shared>))| match lcores.next() {
+    let mut start = |(number, (worker, shared)): (usize, (lcore::Worker, Arc<Shared>))| match lcores.next() {
         Some(lcore) => {
             tracing::info!(worker = number, lcore = lcore.id, cpu = lcore.cpu, "worker");
-            Ok(Task::Lcore(crew.eal.launch(lcore.id, move || lcore::run(worker, clock, idle, &shared))?))
+            let work = move || supervise(&format!("worker {number}"), || lcore::run(worker, clock, idle, &shared), end);
+            Ok(Task::Lcore(crew.eal.launch(lcore.id, work)?))
         }
         None => {
             tracing::info!(worker = number, "worker, on a thread: there is no lcore for it");
             thread(crew.eal, number, worker, clock, idle, shared)
         }
     };
-    workers.into_iter().enumerate().map(start).collect()
+    for worker in workers.into_iter().enumerate() {
+        started.push(start(worker)?);
+    }
+    Ok(())
 }
 
 fn thread(
@@ -82,8 +88,26 @@ fn thread(
     let eal = eal.clone();
     Ok(Task::Thread(spawn(&format!("rvs-worker-{number}"), move || {
         let _registered = eal.register_thread().inspect_err(|error| tracing::warn!("{error}"));
-        lcore::run(worker, clock, idle, &shared);
+        supervise(&format!("worker {number}"), || lcore::run(worker, clock, idle, &shared), end)
     })?))
+}
+
+/// Runs a worker, or another thread without which the daemon is none. If it panics, no daemon must be left behind that
+/// looks alive: it ends. Answers whether all went well.
+pub fn supervise(what: &str, work: impl FnOnce(), end: impl FnOnce()) -> bool {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
+        tracing::error!("{what} has panicked; ending");
+        end();
+    }
+    result.is_ok()
+}
+
+/// Ends the daemon as an operator would.
+pub fn end() {
+    if let Err(error) = signal_hook::low_level::raise(signal_hook::consts::SIGTERM) {
+        tracing::error!(%error, "cannot end");
+    }
 }
 
 /// A worker's tables, on huge pages if there are any.
@@ -109,24 +133,32 @@ fn secret() -> Result<Secret> {
     Ok(Secret::new([seed as u64, (seed >> 64) as u64]))
 }
 
-/// What runs a worker.
+/// What runs a worker. Its answer is whether the worker ended well.
 pub enum Task {
     /// An lcore of the EAL.
-    Lcore(LcoreTask<()>),
+    Lcore(LcoreTask<bool>),
     /// A thread beside them.
-    Thread(JoinHandle<()>),
+    Thread(JoinHandle<bool>),
 }
 
 impl Task {
-    /// Waits for its end.
-    pub fn join(self) {
+    /// Waits for its end. Answers whether it ended well.
+    pub fn join(self) -> bool {
         match self {
             Self::Lcore(task) => task.join(),
-            Self::Thread(thread) => {
-                if thread.join().is_err() {
-                    tracing::error!("a worker has panicked");
-                }
-            }
+            Self::Thread(thread) => thread.join().unwrap_or(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_ends_the_daemon() {
+        let mut ended = false;
+        assert!(supervise("a", || {}, || ended = true) && !ended);
+        assert!(!supervise("b", || panic!("on purpose"), || ended = true) && ended);
     }
 }

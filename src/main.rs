@@ -10,7 +10,7 @@ mod plan;
 mod ports;
 mod workers;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clock::Clock;
 use control::command::{Command, Error, Reply};
 use control::director::Director;
@@ -105,21 +105,25 @@ fn direct(
         subscription: lock(&director).subscribe(),
         shared: shared.clone(),
     });
-    let tasks = launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings }, kits.collect())?;
+    let kits = kits.collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (tasks, threads) = (Vec::new(), Vec::new());
+    let mut running = Running { workers: shared, rings: rings.clone(), stop: stop.clone(), tasks, threads };
+    launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings }, kits, &mut running.tasks)?;
     lock(&director).execute(plan.command())?;
 
     // What carries frames between the workers and the kernel.
-    let carrier = {
+    running.threads.push({
         let (eal, rings, asker) = (eal.clone(), rings.clone(), mirror.asker());
         let interfaces = ports::interfaces(&mut lock(&ports))?;
-        spawn("rvs-carry", move || kernel_link::carry(&eal, &rings, interfaces, Some(&asker)))?
-    };
+        let carry = move || kernel_link::carry(&eal, &rings, interfaces, Some(&asker));
+        spawn("rvs-carry", || launch::supervise("what carries frames to the kernel", carry, launch::end))?
+    });
 
     // Time, and the control socket.
-    let stop = Arc::new(AtomicBool::new(false));
-    let ticker = {
-        let (stop, director, asker) = (stop.clone(), director.clone(), mirror.asker());
-        spawn("rvs-tick", move || {
+    running.threads.push({
+        let (director, asker) = (director.clone(), mirror.asker());
+        let tick = move || {
             while !stop.load(Relaxed) {
                 let mut director = lock(&director);
                 if let Err(error) = director.tick() {
@@ -130,30 +134,50 @@ fn direct(
                 asker.keep_fresh(servers);
                 std::thread::sleep(TICK);
             }
-        })?
-    };
+        };
+        spawn("rvs-tick", || launch::supervise("the clock", tick, launch::end))?
+    });
     let serving = server.start(Front(director.clone()))?;
     tracing::info!(socket = %serving.path().display(), "ready");
 
     let signal = signals.forever().next();
     tracing::info!(signal, "stopping");
     serving.stop();
-    stop.store(true, Relaxed);
-    for worker in &shared {
-        worker.stop.store(true, Relaxed);
-    }
-    rings.stop();
-    for task in tasks {
-        task.join();
-    }
-    for thread in [carrier, ticker] {
-        if thread.join().is_err() {
-            tracing::error!("a thread has panicked");
-        }
-    }
+    let well = running.end();
     drop(mirror);
     drop((director, ports));
+    ensure!(well, "a worker or a thread has panicked");
     Ok(())
+}
+
+/// Workers and threads, all of which must have ended before what they work on goes.
+struct Running {
+    workers: Vec<Arc<Shared>>,
+    rings: Arc<Rings>,
+    stop: Arc<AtomicBool>,
+    tasks: Vec<launch::Task>,
+    threads: Vec<std::thread::JoinHandle<bool>>,
+}
+
+impl Running {
+    /// Ends them, and answers whether all ended well.
+    fn end(&mut self) -> bool {
+        self.stop.store(true, Relaxed);
+        for worker in &self.workers {
+            worker.stop.store(true, Relaxed);
+        }
+        self.rings.stop();
+        let tasks = self.tasks.drain(..).map(launch::Task::join);
+        let threads = self.threads.drain(..).map(|thread| thread.join().unwrap_or(false));
+        tasks.chain(threads).fold(true, |well, this| well & this)
+    }
+}
+
+/// Also where the start fails half-way.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// The director, as its threads share it.
@@ -205,7 +229,10 @@ fn mirror_and_director(
     Ok((mirror, director))
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<std::thread::JoinHandle<T>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("cannot start thread {name}"))
 }
 

@@ -110,6 +110,11 @@ fn replays(driver: &str) -> bool {
 fn plug_interface(eal: &EalHandle, number: usize, name: &str, info: &PortInfo, pool: &Mempool) -> Result<Port> {
     let mac = info.mac.map(|byte| format!("{byte:02x}")).join(":");
     let context = || format!("the kernel interface '{name}' of port {number}");
+    // The kernel would let it have two owners, and give each a part of the frames.
+    ensure!(
+        !kernel::exists(name),
+        "there is an interface '{name}' already: another rvsd may have it; choose another name with --port DEVICE,kernel=NAME"
+    );
     let plugged = eal.plug(&format!("net_tap{number},iface={name},mac={mac}")).with_context(context)?;
     ensure!(plugged.len() == 1, "the kernel interface '{name}' of port {number} came with {} ports", plugged.len());
     let mut tap = Port::open(eal, plugged[0]).with_context(context)?;

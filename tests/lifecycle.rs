@@ -58,6 +58,22 @@ fn a_second_one_on_the_same_socket_refuses() {
     assert!(director.ipvsadm("-Ln").status.success(), "the first one still answers");
 }
 
+/// The kernel would let them share a tap, and give each of them a part of its frames.
+#[test]
+fn a_second_one_on_the_same_kernel_interface_refuses() {
+    let Some(lab) = Lab::new() else { return };
+    let _director = Director::start(&lab);
+    let files = tempfile::tempdir().expect("a place for files");
+    let file = files.path().join("rvs.toml");
+    fs::write(&file, config(&files.path().join("control.sock"), Options::default())).expect("a new file");
+    let mut second = lab.command("director", "timeout");
+    second.arg(PATIENCE.as_secs().to_string()).arg(RVSD);
+    second.args(eal("rvs-second", Options::default())).arg("--").arg("--config").arg(file);
+    let output = rvsd(&mut second);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("'lvs0' already"), "{said}");
+}
+
 #[test]
 fn a_socket_that_nobody_serves_is_taken_over() {
     let Some(lab) = Lab::new() else { return };

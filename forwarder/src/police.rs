@@ -61,14 +61,20 @@ pub const LIMITS: [u32; 4] = [5_000, 50_000, 5_000, 200_000];
 /// One frame in hundredths: what a limit of one frame a second earns in a second.
 const FRAME: u64 = TICKS_PER_SECOND as u64;
 
-/// A token bucket for each class. A bucket holds a tenth of a second's worth.
-#[derive(Debug)]
-pub struct Police {
-    limits: [u32; 4],
+/// A token bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    limit: u32,
+    /// The most tokens it holds.
+    depth: u64,
     /// In hundredths of a frame, so that a tick earns a whole number.
-    tokens: [u64; 4],
+    tokens: u64,
     filled: Tick,
 }
+
+/// A token bucket for each class. A bucket holds a tenth of a second's worth.
+#[derive(Debug)]
+pub struct Police([Bucket; 4]);
 
 /// What passed and what did not, by class.
 #[derive(Debug, Default)]
@@ -79,32 +85,39 @@ pub struct ClassCounters {
     pub policed: [Counter; 4],
 }
 
+impl Bucket {
+    /// A full one, for `limit` frames a second, `burst` of them (at least one) at once.
+    #[must_use]
+    pub fn new(limit: u32, burst: u32, now: Tick) -> Self {
+        let depth = u64::from(burst.max(1)) * FRAME;
+        Self { limit, depth, tokens: depth, filled: now }
+    }
+
+    /// True if one more frame may pass now.
+    pub fn admit(&mut self, now: Tick) -> bool {
+        if now != self.filled {
+            let earned = u64::from(self.limit) * u64::from(now.since(self.filled));
+            self.filled = now;
+            self.tokens = (self.tokens + earned).min(self.depth);
+        }
+        let admitted = self.tokens >= FRAME;
+        if admitted {
+            self.tokens -= FRAME;
+        }
+        admitted
+    }
+}
+
 impl Police {
     /// Full buckets for these limits, frames a second.
     #[must_use]
     pub fn new(limits: [u32; 4], now: Tick) -> Self {
-        Self { limits, tokens: limits.map(Self::depth), filled: now }
-    }
-
-    fn depth(limit: u32) -> u64 {
-        (u64::from(limit) / 10).max(1) * FRAME
+        Self(limits.map(|limit| Bucket::new(limit, limit / 10, now)))
     }
 
     /// True if one more frame of this class may pass now.
     pub fn admit(&mut self, class: Class, now: Tick) -> bool {
-        let passed = now.since(self.filled);
-        if passed > 0 {
-            self.filled = now;
-            for (tokens, limit) in self.tokens.iter_mut().zip(self.limits) {
-                *tokens = (*tokens + u64::from(limit) * u64::from(passed)).min(Self::depth(limit));
-            }
-        }
-        let tokens = &mut self.tokens[class as usize];
-        let admitted = *tokens >= FRAME;
-        if admitted {
-            *tokens -= FRAME;
-        }
-        admitted
+        self.0[class as usize].admit(now)
     }
 }
 

@@ -155,6 +155,12 @@ where
         cut(frame.bytes(), 1, way, now, egress, held, pool, stats);
     }
 
+    /// Frames of connections that wait: for a MAC address, for their other fragments, for room in a queue.
+    fn waiting(&self) -> u64 {
+        let pending: u64 = self.egress.iter().map(Egress::own_pending).sum();
+        (self.held.len() + self.collector.len()) as u64 + pending
+    }
+
     /// Counts and releases a frame.
     #[inline]
     pub fn drop(&mut self, reason: DropReason, frame: F) {
@@ -237,9 +243,7 @@ where
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
         let stats = &out.stats;
         stats.received.add(received as u64);
-        stats.held.set(
-            (out.held.len() + out.collector.len()) as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>(),
-        );
+        stats.held.set(out.waiting());
         stats.turns.add(1);
         stats.busy_turns.add(u64::from(received + taken > 0));
         received + taken
@@ -251,11 +255,12 @@ where
         let snapshot = &**subscription.load();
         let news = pipeline.adopt(snapshot, now);
         out.release_held(snapshot, now, news);
+        out.expire_fragments(now);
         for egress in &mut out.egress {
             egress.flush(&out.stats);
         }
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
-        out.stats.held.set(out.held.len() as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>());
+        out.stats.held.set(out.waiting());
         out.stats.turns.add(1);
     }
 

@@ -16,7 +16,7 @@ const SYN_ACK: u8 = 0x12;
 const ACK: u8 = 0x10;
 
 fn world() -> World {
-    let sizes = Sizes { slots: 64, templates: 32, frames: 100, mtu: [1500; 2], now: Tick(0), seed: 1 };
+    let sizes = Sizes { workers: 1, slots: 64, templates: 32, frames: 100, mtu: [1500; 2], now: Tick(0), seed: 1 };
     let mut world = World::new(&sizes);
     world.neighbour(1, TWO.into(), Some(Some([2, 1, 0, 0, 0, 2])));
     world.neighbour(0, CLIENT.into(), Some(Some([2, 1, 0, 0, 0, 10])));
@@ -40,7 +40,7 @@ fn tcp(source: ([u8; 4], u16), destination: ([u8; 4], u16), flags: u8) -> Packet
 fn pass(world: &mut World, port: u16, packet: &Packet) -> Vec<(u16, Vec<u8>)> {
     let frame = packet.frame(MACS[usize::from(port)], [2, 1, 0, 0, 1, 1]);
     let frame = lock(&world.pool).frame(&frame).expect("a frame");
-    world.lcore.lock().worker.receive_queue(port).expect("a port").frames.push_back(frame);
+    world.lcore.lock().workers[0].receive_queue(port).expect("a port").frames.push_back(frame);
     world.turn();
     let sent = world.sent();
     for (_, frame) in &sent {
@@ -80,13 +80,13 @@ fn a_server_that_comes_back_with_a_higher_threshold_serves() {
     say(&mut world, &["-A -t 10.0.0.100:80 -s rr", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m -x 1"]);
     assert_eq!(went_to(&pass(&mut world, 0, &from_client(1000, SYN))), (TWO, 80));
     pass(&mut world, 0, &from_client(1001, SYN));
-    assert_eq!(world.stats.drops[DropReason::NoDestination as usize].get(), 1, "the threshold is reached");
+    assert_eq!(world.stats[0].drops[DropReason::NoDestination as usize].get(), 1, "the threshold is reached");
     say(&mut world, &["-d -t 10.0.0.100:80 -r 192.168.1.2:80", "-a -t 10.0.0.100:80 -r 192.168.1.2:80 -m -x 3"]);
     assert_eq!(went_to(&pass(&mut world, 0, &from_client(1002, SYN))), (TWO, 80));
     say(&mut world, &["-e -t 10.0.0.100:80 -r 192.168.1.2:80 -m -x 2"]);
     assert_eq!(went_to(&pass(&mut world, 0, &from_client(1003, SYN))), (TWO, 80), "the mark comes with a connection");
     pass(&mut world, 0, &from_client(1004, SYN));
-    assert_eq!(world.stats.drops[DropReason::NoDestination as usize].get(), 2);
+    assert_eq!(world.stats[0].drops[DropReason::NoDestination as usize].get(), 2);
 }
 
 /// A datagram from the client, in two fragments.
@@ -122,8 +122,8 @@ fn fragments_for_the_director_itself_are_translated() {
     for fragment in fragments((CLIENT, 1000), (VIP, 53), 9) {
         assert!(pass(&mut world, 0, &fragment).is_empty());
     }
-    let got = std::mem::take(&mut world.lcore.lock().worker.kernel_link().got);
-    assert_eq!((got.len(), world.stats.to_kernel.get()), (2, 2));
+    let got = std::mem::take(&mut world.lcore.lock().workers[0].kernel_link().got);
+    assert_eq!((got.len(), world.stats[0].to_kernel.get()), (2, 2));
     let mut leaving = Leaving::default();
     for (port, frame) in &got {
         leaving.frame(frame.bytes(), true).expect("right checksums");
@@ -158,7 +158,7 @@ fn a_port_without_a_mac_address_answers_nobody() {
     assert_eq!(pass(&mut world, 0, &from_client(1000, ACK)).len(), 1, "a reset");
     world.port_gone(0);
     assert_eq!(pass(&mut world, 0, &from_client(1000, ACK)), []);
-    assert_eq!(world.stats.drops[DropReason::NoConnection as usize].get(), 2);
+    assert_eq!(world.stats[0].drops[DropReason::NoConnection as usize].get(), 2);
 }
 
 /// An error about a tunnel's outer packet went to the router that complained while the client was not resolved.
@@ -176,5 +176,19 @@ fn errors_about_tunnels_go_to_clients_only() {
     assert_eq!((told.len(), told[0].0, &told[0].1[16..20]), (1, 0, &CLIENT[..]), "{told:02x?}");
     world.neighbour(0, CLIENT.into(), Some(None));
     assert_eq!(pass(&mut world, 1, &error), []);
-    assert_eq!(world.stats.drops[DropReason::Unresolved as usize].get(), 1);
+    assert_eq!(world.stats[0].drops[DropReason::Unresolved as usize].get(), 1);
+}
+
+/// Whoever forged a source could make the director flood it with ICMP errors.
+#[test]
+fn errors_are_sent_at_a_bounded_rate() {
+    let mut world = world();
+    say(&mut world, &["-A -t 10.0.0.100:80 -s rr"]);
+    let told = |world: &mut World| -> usize {
+        (0..11_000).map(|port| pass(world, 0, &tcp(([203, 0, 113, 1], port), (VIP, 80), SYN)).len()).sum()
+    };
+    assert_eq!(told(&mut world), 10_000, "a burst");
+    world.pass(1);
+    assert_eq!(told(&mut world), 10, "a tick's worth of 1000 a second");
+    assert_eq!(world.stats[0].drops[DropReason::NoDestination as usize].get(), 22_000);
 }

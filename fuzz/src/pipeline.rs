@@ -12,7 +12,7 @@ use crate::world::{DESTINATIONS, GATEWAY, GUE, MACS, Sizes, World, lock};
 use forwarder::clock::Tick;
 use forwarder::route::{Mac, NextHop};
 use forwarder::service::DestId;
-use forwarder::stats::WorkerStats;
+use forwarder::stats::{DestCounters, Gauge, WorkerStats};
 use packet_io::Checksums;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -38,16 +38,17 @@ pub fn run(data: &[u8]) {
 }
 
 /// Plays an input and answers what the worker counted: the first bytes choose the sizes, each further step begins with a byte that says what happens.
-pub fn play(data: &[u8]) -> Arc<WorkerStats> {
+pub fn play(data: &[u8]) -> Vec<Arc<WorkerStats>> {
     let mut draw = Draw::new(data);
-    let small = draw.byte();
+    let (small, seed) = (draw.byte(), draw.byte());
     let sizes = Sizes {
+        workers: 1 + usize::from(seed >> 7),
         slots: [32, 64, 256, 1024][usize::from(small & 3)],
         templates: [32, 64][usize::from(small >> 2 & 1)],
         frames: [256, 4, 40, 1000][usize::from(small >> 3 & 3)],
         mtu: [1500, [1500, 1400, 576, 68][usize::from(small >> 5 & 3)]],
         now: if small & 128 != 0 { Tick(u32::MAX - 3000) } else { Tick(0) },
-        seed: draw.byte().into(),
+        seed: seed.into(),
     };
     let mut play = Play::new(&sizes);
     // With bent frames, no transport checksum can be vouched for.
@@ -167,15 +168,21 @@ impl Play {
                 let (port, frame) = self.kernel_frame(draw);
                 let running = &mut *self.world.lcore.lock();
                 let frame = lock(&self.world.pool).frame(&frame);
-                running.worker.kernel_link().says[usize::from(port)].extend(frame);
-                running.worker.turn(running.now);
+                let of_port = usize::from(port) % running.workers.len();
+                running.workers[of_port].kernel_link().says[usize::from(port)].extend(frame);
+                running.turn();
             }
             29 => {
                 let stubborn = draw.once_in(2);
                 self.world.lcore.lock().stubborn = stubborn;
             }
-            30 => {
+            30 if draw.once_in(2) => {
                 self.world.list();
+            }
+            // `stop` and `start`: the queues are left alone for a turn.
+            30 => {
+                let running = &mut *self.world.lcore.lock();
+                running.workers.iter_mut().for_each(|worker| worker.rest(running.now));
             }
             _ => {
                 let stubborn = self.world.lcore.lock().stubborn;
@@ -299,7 +306,11 @@ impl Play {
         if let Some(mac) = frame.get(6..12).and_then(|mac| mac.try_into().ok()) {
             self.senders.insert((port, mac));
         }
-        if let Some(queue) = self.world.lcore.lock().worker.receive_queue(port) {
+        // A NIC that knows nothing of connections: any worker may get it.
+        let workers = &mut self.world.lcore.lock().workers;
+        let by = self.came.len() + usize::from(frame.get(25).copied().unwrap_or(0));
+        let by = by % workers.len();
+        if let Some(queue) = workers[by].receive_queue(port) {
             queue.frames.push_back(received);
         }
         remember(&mut self.came, port, frame);
@@ -429,11 +440,14 @@ impl Play {
         let running = &mut *self.world.lcore.lock();
         let room = draw.of(&[usize::MAX, usize::MAX, 0, 1, 20]);
         match draw.below(3) {
-            0 => running.worker.kernel_link().room = room,
-            1 => running.worker.kernel_link().missing = draw.of(&[None, None, Some(0), Some(1)]),
+            0 => running.workers.iter_mut().for_each(|worker| worker.kernel_link().room = room),
+            1 => {
+                let missing = draw.of(&[None, None, Some(0), Some(1)]);
+                running.workers.iter_mut().for_each(|worker| worker.kernel_link().missing = missing);
+            }
             _ => {
                 let port = draw.below(2) as u16;
-                if let Some(queue) = running.worker.transmit_queue(port) {
+                for queue in running.transmit_queues(port) {
                     queue.room = room;
                     self.jammed |= room < usize::MAX;
                 }
@@ -462,15 +476,16 @@ impl Play {
             self.look_at_hop(&snapshot, port, &bytes, late);
             remember(&mut self.left, port, bytes);
         }
-        self.world.lcore.lock().worker.kernel_link().got.clear();
-        self.held = self.world.stats.held.get() > 0;
+        let workers = &mut self.world.lcore.lock().workers;
+        workers.iter_mut().for_each(|worker| worker.kernel_link().got.clear());
+        self.held = self.world.sum(|stats| stats.held.get()) > 0;
     }
 
     /// A packet to somebody else than a virtual address leaves to the next hop of its destination.
     fn look_at_hop(&self, snapshot: &forwarder::service::Snapshot, port: u16, bytes: &[u8], late: bool) {
         let parsed = forwarder::parse::parse(bytes, Checksums::Ipv4Good);
         let destination = parsed.destination();
-        let held = self.held || self.world.stats.held.get() > 0;
+        let held = self.held || self.world.sum(|stats| stats.held.get()) > 0;
         let of_a_service = [VIPS[0], VIPS[1], MARKED].iter().any(|target| destination == Ipv4Addr::from(*target));
         if late || held || of_a_service || self.marked || parsed.addresses == 0 {
             return;
@@ -489,23 +504,31 @@ impl Play {
         let snapshot = self.world.director.snapshot();
         let lcore = self.world.lcore.clone();
         let running = &mut *lcore.lock();
-        let stats = self.world.stats.clone();
-        let ended = stats.forwarded.get() + stats.to_kernel.get() + stats.dropped() + stats.held.get();
-        assert_eq!(stats.received.get(), ended, "received is not forwarded + to the kernel + dropped + held");
-        let is_adopted = stats.snapshot.get() == snapshot.version;
-        if is_adopted && let Err(wrong) = running.worker.pipeline().audit(&snapshot) {
-            panic!("{wrong}");
+        for (worker, stats) in running.workers.iter_mut().zip(&self.world.stats) {
+            let came = stats.received.get() + stats.handed_in.get();
+            let went = stats.forwarded.get() + stats.to_kernel.get() + stats.handed_out.get();
+            let ended = went + stats.dropped() + stats.held.get();
+            assert_eq!(came, ended, "what came is not what was forwarded, handed over, dropped or held");
+            let is_adopted = stats.snapshot.get() == snapshot.version;
+            if is_adopted && let Err(wrong) = worker.pipeline().audit(&snapshot) {
+                panic!("{wrong}");
+            }
         }
         for id in (0..DESTINATIONS as u32).map(DestId) {
+            let sum = |of: fn(&DestCounters) -> &Gauge| -> u32 {
+                self.world.stats.iter().map(|stats| of(&stats.destinations[id.0 as usize]).get()).sum()
+            };
             let table = self.world.director.state().table();
-            let counters = &stats.destinations[id.0 as usize];
-            let (active, inactive) = (counters.active.get(), counters.inactive.get());
-            let in_use = active + inactive + counters.persistent.get() > 0;
+            let (active, inactive) = (sum(|counters| &counters.active), sum(|counters| &counters.inactive));
+            let persistent = sum(|counters| &counters.persistent);
+            let in_use = active + inactive + persistent > 0;
             assert!(!in_use || table.destination(id).is_some(), "a slot was freed while it was in use: {id:?}");
             let Some(destination) = table.destination(id) else { continue };
             let published = snapshot.destination(id).map(|published| published.generation);
             assert_eq!(published, Some(destination.generation), "{id:?}");
-            self.look_at_threshold(id, active + inactive, running.worker.pipeline().is_overloaded(id));
+            if let [worker] = running.workers.as_mut_slice() {
+                self.look_at_threshold(id, active + inactive, worker.pipeline().is_overloaded(id));
+            }
         }
     }
 
@@ -534,7 +557,7 @@ impl Play {
                 (destination.spec.upper, destination.spec.lower, destination.generation)
             });
             if now != self.limits[index] {
-                let counters = &self.world.stats.destinations[index];
+                let counters = &self.world.stats[0].destinations[index];
                 let empty = counters.active.get() + counters.inactive.get() == 0;
                 self.limits[index] = now;
                 self.overloaded[index] = empty.then_some(false);
@@ -548,7 +571,7 @@ impl Play {
             let running = &mut *self.world.lcore.lock();
             running.stubborn = false;
             for port in 0..2 {
-                if let Some(queue) = running.worker.transmit_queue(port) {
+                for queue in running.transmit_queues(port) {
                     queue.room = usize::MAX;
                 }
             }
@@ -576,7 +599,10 @@ impl Play {
         let World { director, lcore, .. } = world;
         drop((director, lcore));
         assert_eq!(lock(&pool).in_use(), 0, "frames were not released");
-        let live = stats.destinations.iter().map(|counters| counters.active.get() + counters.inactive.get());
+        let live = stats
+            .iter()
+            .flat_map(|stats| &stats.destinations)
+            .map(|counters| counters.active.get() + counters.inactive.get());
         assert_eq!(live.sum::<u32>(), 0, "something counts that is gone");
     }
 }

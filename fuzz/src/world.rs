@@ -12,7 +12,7 @@ use forwarder::pipeline::{ConnSlot, Listing, Pipeline, Waiting};
 use forwarder::publication::Publisher;
 use forwarder::route::{Event, Hop, Mac, Neighbour, Place, Route, RoutesBuilder, Table, Target};
 use forwarder::stats::WorkerStats;
-use forwarder::worker::{KernelLink, Resolver, Worker};
+use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
 use packet_io::{Burst, Frame as _};
 use std::collections::VecDeque;
@@ -83,12 +83,27 @@ impl Resolver for Silent {
 
 pub(crate) type Machine = Worker<MemQueue, MemQueue, Kernel, Silent, Pool, Vec<ConnSlot>>;
 
-/// The worker and its time, as the director sees them.
+/// The workers and their time, as the director sees them.
 pub(crate) struct Running {
-    pub worker: Machine,
+    pub workers: Vec<Machine>,
     pub now: Tick,
-    /// It takes no new snapshot while the director waits.
+    /// They take no new snapshot while the director waits.
     pub stubborn: bool,
+}
+
+impl Running {
+    /// A turn of each worker.
+    pub fn turn(&mut self) {
+        let Self { workers, now, .. } = self;
+        workers.iter_mut().for_each(|worker| {
+            worker.turn(*now);
+        });
+    }
+
+    /// Of each worker that has one, the transmit queue of a port.
+    pub fn transmit_queues(&mut self, port: u16) -> impl Iterator<Item = &mut MemQueue> {
+        self.workers.iter_mut().filter_map(move |worker| worker.transmit_queue(port))
+    }
 }
 
 #[derive(Clone)]
@@ -107,7 +122,7 @@ impl Workers for Lcore {
     fn wait(&mut self, _: u32) -> bool {
         let running = &mut *self.lock();
         if !running.stubborn {
-            running.worker.turn(running.now);
+            running.turn();
         }
         !running.stubborn
     }
@@ -128,6 +143,8 @@ impl Workers for Lcore {
 
 /// How big everything is.
 pub(crate) struct Sizes {
+    /// One or two. The second has no transmit queue of the second port.
+    pub workers: usize,
     pub slots: usize,
     pub templates: usize,
     pub frames: usize,
@@ -136,11 +153,12 @@ pub(crate) struct Sizes {
     pub seed: u64,
 }
 
-/// The director, its worker, and the network as the kernel knows it.
+/// The director, its workers, and the network as the kernel knows it.
 pub(crate) struct World {
     pub director: Director<Lcore>,
     pub lcore: Lcore,
-    pub stats: Arc<WorkerStats>,
+    /// By worker.
+    pub stats: Vec<Arc<WorkerStats>>,
     pub pool: Arc<Mutex<MemPool>>,
     network: RoutesBuilder,
     mtu: [u16; 2],
@@ -163,25 +181,38 @@ impl World {
         network.apply(Event::RouteAdded(own_vip(), Place::Last));
         let (routes, ports) = network.build().expect("something was applied");
         let builder = Builder::new(routes, ports);
-        let stats = Arc::new(WorkerStats::new(DESTINATIONS));
-        let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
+        let stats: Vec<_> = (0..sizes.workers).map(|_| Arc::new(WorkerStats::new(DESTINATIONS))).collect();
+        let publisher = Publisher::new(builder.snapshot().clone(), stats.clone());
         let pool = Arc::new(Mutex::new(MemPool::new(sizes.frames)));
-        let table = |slots| FlowTable::new(vec![Slot::default(); slots], sizes.now).expect("a multiple of 32");
-        let templates = FlowTable::new(vec![Slot::default(); sizes.templates], sizes.now).expect("a multiple of 32");
-        let pipeline = Pipeline::new(table(sizes.slots), templates, stats.clone(), Secret::new([sizes.seed, 1]));
-        let queues = vec![(MemQueue::default(), MemQueue::default()), (MemQueue::default(), MemQueue::default())];
-        let kernel = Kernel { room: usize::MAX, ..Kernel::default() };
-        let subscription = publisher.subscribe();
-        let worker = Worker::new(subscription, pipeline, queues, kernel, Silent, Pool(pool.clone()), sizes.now);
-        let lcore = Lcore(Arc::new(Mutex::new(Running { worker, now: sizes.now, stubborn: false })));
-        let director = Director::new(builder, publisher, vec![stats.clone()], lcore.clone());
+        let queues = |worker: usize| {
+            let queues = |port: usize| (vec![MemQueue::default()], (worker + port < 2).then(MemQueue::default));
+            vec![queues(0), queues(1)]
+        };
+        let wirings = Wiring::among((0..sizes.workers).map(queues).collect()).expect("each port has a transmit queue");
+        let secret = Secret::new([sizes.seed, 1]);
+        let workers = wirings.into_iter().zip(&stats).map(|(wiring, stats)| {
+            let conns = FlowTable::new(vec![Slot::default(); sizes.slots], sizes.now).expect("a multiple of 32");
+            let templates =
+                FlowTable::new(vec![Slot::default(); sizes.templates], sizes.now).expect("a multiple of 32");
+            let pipeline = Pipeline::new(conns, templates, stats.clone(), secret);
+            let kernel = Kernel { room: usize::MAX, ..Kernel::default() };
+            let pool = Pool(pool.clone());
+            Worker::wired(publisher.subscribe(), pipeline, wiring, kernel, Silent, pool, sizes.now)
+        });
+        let workers = workers.collect();
+        let lcore = Lcore(Arc::new(Mutex::new(Running { workers, now: sizes.now, stubborn: false })));
+        let director = Director::new(builder, publisher, stats.clone(), lcore.clone());
         Self { director, lcore, stats, pool, network, mtu: sizes.mtu }
     }
 
-    /// One turn of the worker.
+    /// One turn of each worker.
     pub fn turn(&mut self) {
-        let running = &mut *self.lcore.lock();
-        running.worker.turn(running.now);
+        self.lcore.lock().turn();
+    }
+
+    /// A sum over the workers.
+    pub fn sum(&self, of: impl Fn(&WorkerStats) -> u64) -> u64 {
+        self.stats.iter().map(|stats| of(stats)).sum()
     }
 
     /// Time goes on; the hand follows it.
@@ -252,7 +283,7 @@ impl World {
         let running = &mut *self.lcore.lock();
         let mut sent = Vec::new();
         for port in 0..2 {
-            if let Some(queue) = running.worker.transmit_queue(port) {
+            for queue in running.transmit_queues(port) {
                 sent.extend(queue.frames.drain(..).map(|frame| (port, frame.bytes().to_vec())));
             }
         }
@@ -263,12 +294,15 @@ impl World {
     pub fn list(&mut self) -> usize {
         let snapshot = self.director.snapshot();
         let running = &mut *self.lcore.lock();
-        let (mut from, mut seen) = (Listing::Start, 0);
-        while from != Listing::End {
-            from = running.worker.pipeline().list(&snapshot, running.now, from, 50, |view| {
-                let _ = director::connection(&view);
-                seen += 1;
-            });
+        let (now, mut seen) = (running.now, 0);
+        for worker in &mut running.workers {
+            let mut from = Listing::Start;
+            while from != Listing::End {
+                from = worker.pipeline().list(&snapshot, now, from, 50, |view| {
+                    let _ = director::connection(&view);
+                    seen += 1;
+                });
+            }
         }
         seen
     }

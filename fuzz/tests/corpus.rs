@@ -37,13 +37,21 @@ fn random(target: &str, longest: usize) {
         [&kept[..at], &new, kept.get(at + new.len() / 2..).unwrap_or(&[])].concat()
     });
     let config = Config { failure_persistence: Some(Box::new(FileFailurePersistence::Off)), ..Config::default() };
-    let inputs = prop_oneof![vec(any::<u8>(), 0..longest), mixed];
+    // Words of what was kept, in any order: what text is made of.
+    let words: Vec<Vec<u8>> = corpus(target).iter().flat_map(|(_, bytes)| words(bytes)).collect();
+    let shuffled = vec(prop::sample::select(words), 0..40).prop_map(|words| words.concat());
+    let inputs = prop_oneof![vec(any::<u8>(), 0..longest), mixed, shuffled];
     TestRunner::new(config)
         .run(&inputs, |bytes| {
             run(&bytes);
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{target}: {failure}"));
+}
+
+/// Runs of letters and digits, and single bytes between them.
+fn words(bytes: &[u8]) -> Vec<Vec<u8>> {
+    bytes.chunk_by(|a, b| a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric()).map(<[u8]>::to_vec).collect()
 }
 
 #[test]
@@ -81,24 +89,26 @@ fn plays_reach_everything() {
         (state >> 56) as u8
     };
     let mut drops = vec![0; DropReason::COUNT];
-    let mut others = [0; 7]; // forwarded, to the kernel, answered, from the kernel, made, gave way, not made
+    let mut others = [0; 8]; // forwarded, to the kernel, answered, from the kernel, made, gave way, not made, handed over
     for _ in 0..300 {
         let bytes: Vec<u8> = (0..3000).map(|_| byte()).collect();
-        let stats = hostile::pipeline::play(&bytes);
-        drops.iter_mut().zip(&stats.drops).for_each(|(sum, counter)| *sum += counter.get());
-        let counters = [
-            &stats.forwarded,
-            &stats.to_kernel,
-            &stats.answered,
-            &stats.from_kernel,
-            &stats.created,
-            &stats.evicted,
-            &stats.insert_failures,
-        ];
-        others.iter_mut().zip(counters).for_each(|(sum, counter)| *sum += counter.get());
+        for stats in hostile::pipeline::play(&bytes) {
+            drops.iter_mut().zip(&stats.drops).for_each(|(sum, counter)| *sum += counter.get());
+            let counters = [
+                &stats.forwarded,
+                &stats.to_kernel,
+                &stats.answered,
+                &stats.from_kernel,
+                &stats.created,
+                &stats.evicted,
+                &stats.insert_failures,
+                &stats.handed_in,
+            ];
+            others.iter_mut().zip(counters).for_each(|(sum, counter)| *sum += counter.get());
+        }
     }
     assert!(others.iter().all(|count| *count > 0), "{others:?}");
-    // There is always room for an outer header here, and only one worker.
+    // There is always room for an outer header here, and in the rings between workers.
     let never = [DropReason::NoHeadroom, DropReason::HandoverFull];
     for (reason, count) in DropReason::ALL.iter().zip(&drops) {
         assert_eq!(*count > 0, !never.contains(reason), "{}: {count}", reason.name());

@@ -21,3 +21,10 @@ pub fn set_up(name: &str, mac: Option<Mac>, mtu: Option<u16>) -> Result<(), Erro
     let doing = format!("cannot set up the interface '{name}'");
     Requests::open()?.request(&doing, RouteNetlinkMessage::SetLink(message), 0)
 }
+
+/// True if there is an interface of this name.
+#[must_use]
+pub fn exists(name: &str) -> bool {
+    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+    socket(AddressFamily::INET, SocketType::DGRAM, None).is_ok_and(|any| netdevice::name_to_index(any, name).is_ok())
+}

@@ -20,7 +20,7 @@ mod translate;
 mod tests;
 
 pub use fixed::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network, NoPort};
-pub use interface::set_up;
+pub use interface::{exists, set_up};
 pub use mirror::{Asker, Config, Counts, Mirror, Update};
 
 use rustix::io::Errno;

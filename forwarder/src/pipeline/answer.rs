@@ -27,6 +27,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             return Verdict::Drop(reason);
         }
         let Some((port, hop)) = way_back(turn, frame.bytes(), parsed) else { return Verdict::Drop(reason) };
+        if !self.may_tell(turn, message) {
+            return Verdict::Drop(reason);
+        }
         self.ip_id = self.ip_id.wrapping_add(1);
         let sender = Sender { source, id: self.ip_id, hop };
         if icmp_error::write(frame, parsed, message, ttl, &sender) {
@@ -34,6 +37,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         } else {
             Verdict::Drop(reason)
         }
+    }
+
+    /// False if too many errors were sent lately: whoever forges a source must not make the director flood it. As in the
+    /// kernel (icmp_global_allow) path MTU discovery does not suffer.
+    pub(super) fn may_tell(&mut self, turn: &Turn<'_>, message: Message) -> bool {
+        matches!(message, Message::FragmentationNeeded(_)) || self.errors.admit(turn.now)
     }
 
     /// No server can take a new connection: ICMP port unreachable, for TCP as well as UDP (as ip_vs_leave).

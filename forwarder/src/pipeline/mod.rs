@@ -37,6 +37,7 @@ use crate::clock::Tick;
 use crate::conn::{Conn, Direction, Leaving, Signal, Template};
 use crate::flow_table::{Candidate, Fate, FlowTable, Secret, Slot, SlotId, hash};
 use crate::parse::{Kind, Parsed, general, parse, plain};
+use crate::police::Bucket;
 use crate::service::{Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
@@ -55,6 +56,11 @@ pub type TemplateSlot = Slot<Template>;
 
 /// Ended connections that are noted, at most; the entries of others go when the hand finds them, within a second.
 const ENDED: usize = 256;
+
+/// ICMP errors that a worker sends a second (net.ipv4.icmp_msgs_per_sec), and at once: many, because when a service loses
+/// its last server all of its clients should hear of it.
+const ERRORS: u32 = 1000;
+const ERRORS_AT_ONCE: u32 = 10_000;
 
 /// What stays the same during one burst.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +95,8 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     share: Share,
     /// Identification of the next outer header that may be fragmented.
     ip_id: u16,
+    /// ICMP errors that the director itself may send.
+    errors: Bucket,
     /// Version of the snapshot that the schedulers are in step with.
     version: u64,
     /// Removals of destinations that the pipeline knows of ([`Snapshot::removals`]).
@@ -144,6 +152,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             exits: Exits::new(stats.destinations.len()),
             ledger: Ledger::new(stats),
             ip_id: hash(1, &secret) as u16,
+            errors: Bucket::new(ERRORS, ERRORS_AT_ONCE, Tick::default()),
             secret,
             share: Share::ALL,
             version: 0,

@@ -126,6 +126,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let Some((port, hop)) = answer::resolved_way(turn, *conn.request().source().ip()) else {
             return Verdict::Drop(DropReason::Unresolved);
         };
+        if !self.may_tell(turn, message) {
+            return Verdict::Drop(DropReason::TunnelErrorIgnored);
+        }
         self.ip_id = self.ip_id.wrapping_add(1);
         let sender = Sender { source: *conn.request().destination().ip(), id: self.ip_id, hop };
         if rewrite::quoted::from_tunnel(frame, parsed, quote, message, &sender) {
