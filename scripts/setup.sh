@@ -15,6 +15,9 @@ ethtool           demo and tests: checksum offload of veth pairs
 python3           demo and tests: servers and clients
 curl              demo: the HTTP client
 iputils-ping      tests: ping
+groff-base        tests: the manual page
+zsh               tests: its completions
+fish              tests: its completions
 '
 
 missing=

@@ -144,5 +144,10 @@ pub fn is_command(word: &str) -> bool {
     commands::is_command(word)
 }
 
+/// Every command: the title of its section, how it is written, and what it does.
+pub fn described() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    commands::described()
+}
+
 #[cfg(test)]
 mod tests;

@@ -239,6 +239,14 @@ pub fn is_command(word: &str) -> bool {
     ROWS.iter().any(|row| row.pattern.starts(word))
 }
 
+/// Every command, section by section: its title, how the command is written, and what it does.
+pub fn described() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    Section::ALL.into_iter().flat_map(|section| {
+        let of_section = TABLE.iter().filter(move |row| row.1 as u8 == section as u8);
+        of_section.map(move |&(_, _, pattern, help)| (section.words().2, pattern, help))
+    })
+}
+
 /// `help`: the sections, one of them, or all.
 #[must_use]
 pub fn help(section: Option<&str>) -> String {
