@@ -36,6 +36,13 @@ if [ -n "$missing" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing >/dev/null
 fi
 
+# Debian's ipvsadm, for its scripts: a test runs them, unpacked, with rvsadm for the program. Not installed.
+if command -v apt-get >/dev/null && ! ls target/packages/ipvsadm_*.deb >/dev/null 2>&1; then
+    mkdir -p target/packages
+    (cd target/packages && apt-get -qq download ipvsadm >/dev/null 2>&1) ||
+        echo "setup: the package ipvsadm cannot be had; a test will be skipped" >&2
+fi
+
 for tool in fmt clippy; do
     cargo $tool --version >/dev/null 2>&1 || { echo "setup: cargo $tool is missing: rustup component add rustfmt clippy" >&2; exit 1; }
 done
