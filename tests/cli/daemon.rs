@@ -4,7 +4,7 @@ use conformance::packet::{flags, tcp, udp};
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddrV4;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -122,6 +122,11 @@ impl Daemon {
     /// A path among its files.
     pub fn file(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
+    }
+
+    /// Lets other users see its files, so that the socket alone keeps them out.
+    pub fn open_directory(&self) {
+        std::fs::set_permissions(self.files.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
     }
 
     /// The directory of rvsadm under its names.

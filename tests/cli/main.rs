@@ -96,3 +96,32 @@ fn save_and_restore_under_their_names() {
         });
     });
 }
+
+#[test]
+fn who_may_not_ask_is_told_so() {
+    inside::inside("who_may_not_ask_is_told_so", || {
+        let daemon = Daemon::start(None);
+        let other = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+        if daemon::shell(&format!("{other} true"), "").status != 0 {
+            eprintln!("SKIPPED: no other user to be had");
+            return;
+        }
+        // A place where that user may run programs.
+        let place = tempfile::tempdir_in("/mnt").expect("a place for files");
+        let make = format!(
+            "chmod 755 /mnt {0}; cp \"$(command -v rvsadm)\" {0}/ipvsadm; cp {0}/ipvsadm {0}/rvsadm",
+            place.path().display()
+        );
+        assert_eq!(daemon::shell(&make, "").status, 0);
+        daemon.open_directory();
+        for (name, status) in [("ipvsadm", 2), ("rvsadm", 3)] {
+            for options in ["-Ln", "-C", "-A -t 10.0.0.1:80", "-Lnc"] {
+                let refused = daemon::shell(&format!("{other} {}/{name} {options}", place.path().display()), "");
+                assert_eq!((refused.status, refused.output.as_str()), (status, ""), "{refused:?}");
+                assert_eq!(refused.errors.lines().count(), 1, "{refused:?}");
+                assert!(refused.errors.contains("Permission denied (you must be root)"), "{refused:?}");
+            }
+        }
+        assert_eq!(ipvsadm("-Ln", "").status, 0);
+    });
+}
