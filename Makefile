@@ -8,11 +8,12 @@
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
 #   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root)
 #   make build    rvsd and rvsadm, the binaries that demo and tests run
+#   make docs     the manual page and the completions, from the tables in the source
 #   make setup    Debian packages
 #   make clean    what was built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo bench conformance check pure test test-pure test-dpdk test-e2e clean
+.PHONY: help setup build docs demo bench conformance check pure test test-pure test-dpdk test-e2e clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
 PURE = -p packet-io -p forwarder -p control -p conformance -p rvs-fuzz -p rvs-bench
@@ -28,6 +29,16 @@ setup:
 
 build: setup
 	cargo build --workspace --bins
+	@$(MAKE) --no-print-directory docs
+
+# The manual page and the completions, from the tables of options and commands.
+docs:
+	@cargo build --quiet -p control --bin rvsadm
+	@mkdir -p contrib/completions
+	@target/debug/rvsadm generate man >docs/rvsadm.8
+	@target/debug/rvsadm generate bash >contrib/completions/rvsadm.bash
+	@target/debug/rvsadm generate zsh >contrib/completions/_rvsadm
+	@target/debug/rvsadm generate fish >contrib/completions/rvsadm.fish
 
 check: setup pure
 	cargo fmt --all --check

@@ -15,6 +15,9 @@ ethtool           demo and tests: checksum offload of veth pairs
 python3           demo and tests: servers and clients
 curl              demo: the HTTP client
 iputils-ping      tests: ping
+groff-base        tests: the manual page
+zsh               tests: its completions
+fish              tests: its completions
 '
 
 missing=
@@ -31,6 +34,13 @@ if [ -n "$missing" ]; then
     $as_root apt-get -qq update >/dev/null
     # shellcheck disable=SC2086 # a list of words
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing >/dev/null
+fi
+
+# Debian's ipvsadm, for its scripts: a test runs them, unpacked, with rvsadm for the program. Not installed.
+if command -v apt-get >/dev/null && ! ls target/packages/ipvsadm_*.deb >/dev/null 2>&1; then
+    mkdir -p target/packages
+    (cd target/packages && apt-get -qq download ipvsadm >/dev/null 2>&1) ||
+        echo "setup: the package ipvsadm cannot be had; a test will be skipped" >&2
 fi
 
 for tool in fmt clippy; do

@@ -69,7 +69,9 @@ impl Remote {
                 "no such socket: start rvsd, or say where its socket is with --socket or RVS_SOCKET".to_owned()
             }
             io::ErrorKind::ConnectionRefused => "nobody answers: rvsd is gone, start it again".to_owned(),
-            io::ErrorKind::PermissionDenied => "permission denied: run as root, or as a member of its group".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "Permission denied (you must be root), or be a member of the socket's group".to_owned()
+            }
             _ => error.to_string(),
         };
         format!("cannot reach rvsd on {}: {advice}", self.path.display())

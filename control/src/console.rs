@@ -158,5 +158,10 @@ pub fn help_all() -> String {
     commands::help(Some("all"))
 }
 
+/// Every command: the title of its section, how it is written, and what it does.
+pub fn described() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    commands::described()
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! [`Executor`]: the director itself, or a connection to it. What they print is collected or written by the caller.
 
 pub mod address;
+pub mod described;
 pub mod format;
 pub mod help;
 mod lines;

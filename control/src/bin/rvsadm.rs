@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use control::client::{Lost, Remote};
+use control::console::complete;
 use control::console::live::Live;
 use control::console::{Console, Outcome, Place};
 use control::interactive;
@@ -42,7 +43,11 @@ fn main() -> ExitCode {
     if !name.starts_with("ipvsadm")
         && arguments.first().is_some_and(|word| !word.starts_with('-') || ["-f", "-e"].contains(&word.as_str()))
     {
-        return console(arguments, remote, &path);
+        return match arguments[0].as_str() {
+            "complete" => complete(&arguments[1..], remote),
+            "generate" => generate(&arguments[1..]),
+            _ => console(arguments, remote, &path),
+        };
     }
     let mut remote = remote;
     let mut output = BufWriter::new(stdout().lock());
@@ -120,6 +125,32 @@ fn console(mut arguments: Vec<String>, mut remote: Remote, path: &Path) -> ExitC
     };
     let printed = output.flush();
     ExitCode::from(if outcome.status() == 0 && printed.is_err() { 1 } else { outcome.status() })
+}
+
+/// For the completions of shells: how the last of these words, perhaps unfinished, can go on.
+fn complete(words: &[String], remote: Remote) -> ExitCode {
+    let mut text = String::new();
+    for candidate in complete::candidates(&words.join(" "), &mut Live(remote)) {
+        if let Some(word) = candidate.word {
+            text += &format!("{word}\t{}\n", candidate.help);
+        }
+    }
+    print(&text)
+}
+
+/// The manual page, and the completions themselves.
+fn generate(words: &[String]) -> ExitCode {
+    match words {
+        [what] if let Some(text) = control::generate::generate(what) => print(&text),
+        _ => {
+            eprintln!("usage: rvsadm generate man|bash|zsh|fish");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    if stdout().write_all(text.as_bytes()).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Takes `--socket PATH` off the front: ipvsadm's own command comes first, so ours comes before it.

@@ -2,6 +2,7 @@
 //! does is one arm in [`super::run`].
 
 use super::grammar::{Matched, Next, Pattern, Unclear, clearest};
+use crate::ipvsadm::proc;
 use forwarder::pipeline::DropReason;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -22,6 +23,7 @@ pub enum Verb {
     ShowDaemons,
     ShowSettings,
     ShowStatistics,
+    ShowProc,
     ShowMarks,
     ShowWorker,
     ShowDrop,
@@ -129,6 +131,8 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
     (Verb::ShowSettings, Section::Display, "show vs [json]", "Show the settings, by the kernel's names for them."),
     (Verb::ShowMarks, Section::Display, "show mark [json]", "Show the marking rules, the first being the one that wins."),
     (Verb::ShowStatistics, Section::Display, "show stats [json]", "Show what all services counted, and their rates."),
+    (Verb::ShowProc, Section::Display, "show proc ENTRY",
+        "Show what the kernel would in /proc/net: ip_vs, ip_vs_conn, ip_vs_conn_sync, ip_vs_stats or ip_vs_stats_percpu."),
     (Verb::ShowWorker, Section::Display, "show worker [WORKER|all] [json]",
         "Show what workers did: a line each, or all about one."),
     (Verb::ShowDrop, Section::Display, "show drop [json|REASON [json]]", "Show how many frames were dropped for each reason."),
@@ -194,6 +198,7 @@ pub(super) fn takes(argument: &str, word: &str) -> bool {
     const NUMBERS: [&str; 13] =
         ["PORT", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN", "WEIGHT", "UPPER", "LOWER"];
     match argument {
+        "ENTRY" => proc::FILES.contains(&word),
         "REASON" => DropReason::ALL.iter().any(|reason| reason.name() == word),
         "MARK" => word.parse::<u32>().is_ok(),
         "SECTION" => word == "all" || Section::ALL.iter().any(|section| section.words().0.starts_with(word)),
@@ -244,6 +249,14 @@ pub fn choices(words: &[&str]) -> Vec<Choice> {
 #[must_use]
 pub fn is_command(word: &str) -> bool {
     ROWS.iter().any(|row| row.pattern.starts(word))
+}
+
+/// Every command, section by section: its title, how the command is written, and what it does.
+pub fn described() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    Section::ALL.into_iter().flat_map(|section| {
+        let of_section = TABLE.iter().filter(move |row| row.1 as u8 == section as u8);
+        of_section.map(move |&(_, _, pattern, help)| (section.words().2, pattern, help))
+    })
 }
 
 /// `help`: the sections, one of them, or all.

@@ -5,6 +5,7 @@ use super::complete::Values;
 use crate::command::{Command, Reply, ServiceName, ServiceView};
 use crate::ipvsadm::Executor;
 use crate::ipvsadm::format::Endpoints;
+use crate::ipvsadm::proc;
 use forwarder::pipeline::DropReason;
 use forwarder::scheduler::SCHEDULERS;
 use forwarder::service::Protocol;
@@ -17,6 +18,7 @@ impl<E: Executor> Values for Live<E> {
         let own = |names: &mut dyn Iterator<Item = &'static str>| names.map(str::to_owned).collect();
         match argument {
             "SECTION" => own(&mut Section::ALL.iter().map(|section| section.words().0).chain(["all"])),
+            "ENTRY" => own(&mut proc::FILES.into_iter()),
             "REASON" => own(&mut DropReason::ALL.iter().map(|reason| reason.name())),
             "SCHEDULER" => own(&mut SCHEDULERS.iter().map(|known| known.name)),
             "ENGINE" => own(&mut ["sip"].into_iter()),

@@ -4,8 +4,8 @@ use super::commands::{self, Verb};
 use super::grammar::Matched;
 use super::{Console, Outcome, Place, show};
 use crate::command::{Command, ConnectionView, Error, MarkSpec, Reply, WorkerView};
-use crate::ipvsadm::format;
 use crate::ipvsadm::parse::{Columns, Form};
+use crate::ipvsadm::{format, proc};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
@@ -35,6 +35,7 @@ impl Console<'_> {
             Verb::ShowDaemons => return self.ipvsadm(&with_json(&["-L", "--daemon"], json)),
             Verb::ShowSettings => self.show(Command::Settings, json, |reply| show::settings(&reply)),
             Verb::ShowStatistics => self.show(Command::Statistics, json, |reply| show::statistics(&reply)),
+            Verb::ShowProc => proc::write(said.argument("ENTRY").unwrap_or_default(), self.executor, self.output),
             Verb::ShowWorker => match said.number("WORKER") {
                 None => self.show_workers(json, show::workers),
                 Some(number) => self.show_worker(number, json),

@@ -203,6 +203,19 @@ fn check(columns: impl Iterator<Item = (bool, &'static str, u8)>, whose: &str) -
     Ok(())
 }
 
+/// True if this option may stand in a call of this command.
+#[must_use]
+pub fn goes_with(tag: Tag, verb: Verb) -> bool {
+    let column = match tag {
+        Tag::Command(_) | Tag::Help | Tag::Version => return false,
+        Tag::Tcp | Tag::Udp | Tag::Sctp | Tag::Mark | Tag::Ipv6 => Opt::Service,
+        Tag::Masquerading | Tag::Ipip | Tag::Gatewaying => Opt::Forward,
+        Tag::Sort => Opt::NoSort,
+        Tag::Option(option) => option,
+    };
+    LEGAL[verb as usize].1[column as usize] != b'x'
+}
+
 /// What an option on the command line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -5,7 +5,7 @@ use super::{Executor, each_page};
 use crate::command::{
     Command, ConnectionView, Counters, Error, Netmask, Reply, ServiceName, ServiceView, Statistics, WorkerView,
 };
-use crate::ipvsadm::format::{IPVS, forward};
+use crate::ipvsadm::format::{BROKEN_OFF, IPVS, forward};
 use forwarder::service::Protocol;
 use std::fmt::Write as _;
 use std::io::Write;
@@ -33,11 +33,16 @@ pub fn write(file: &str, executor: &mut dyn Executor, out: &mut dyn Write) -> Re
         },
         "ip_vs_conn" | "ip_vs_conn_sync" => {
             let sync = file == "ip_vs_conn_sync";
-            print(if sync { SYNC_TITLES } else { CONN_TITLES });
-            each_page(executor, |page| {
+            let mut titles = Some(if sync { SYNC_TITLES } else { CONN_TITLES });
+            let done = each_page(executor, |page| {
+                print(titles.take().unwrap_or_default());
                 page.connections.iter().for_each(|view| print(&connection(view, sync)));
                 Ok(())
-            })?;
+            });
+            if done.is_err() && titles.is_none() {
+                print(BROKEN_OFF);
+            }
+            done?;
         }
         "ip_vs_stats" => print(&statistics(&total(executor)?)),
         "ip_vs_stats_percpu" => {

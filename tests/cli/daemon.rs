@@ -1,0 +1,212 @@
+//! A running rvsd, and calls to it.
+
+use conformance::packet::{flags, tcp, udp};
+use std::fs::File;
+use std::io::Write as _;
+use std::net::SocketAddrV4;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const RVSD: &str = env!("CARGO_BIN_EXE_rvsd");
+/// How long one thing may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a call printed.
+#[derive(Debug)]
+pub struct Printed {
+    pub status: i32,
+    pub output: String,
+    pub errors: String,
+}
+
+/// Where calls find rvsadm under its names, and the socket. One test runs in a process.
+struct Place {
+    names: PathBuf,
+    socket: PathBuf,
+}
+
+static PLACE: OnceLock<Place> = OnceLock::new();
+
+fn place() -> &'static Place {
+    PLACE.get().expect("a daemon was started")
+}
+
+/// Runs a line of shell, for which `ipvsadm` and the others are rvsadm.
+pub fn shell(line: &str, input: &str) -> Printed {
+    let path = format!("{}:{}", place().names.display(), std::env::var("PATH").expect("cargo was found in it"));
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).env("PATH", path).env("RVS_SOCKET", &place().socket);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("there is a shell");
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_owned();
+    // Whoever does not read its input closes it.
+    let writer = std::thread::spawn(move || _ = stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("it was started");
+    writer.join().expect("it only writes");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Printed { status: output.status.code().unwrap_or(-1), output: text(&output.stdout), errors: text(&output.stderr) }
+}
+
+/// Calls rvsadm by this name.
+pub fn call(name: &str, options: &str, input: &str) -> Printed {
+    shell(&format!("{name} {options}"), input)
+}
+
+/// Calls it as ipvsadm.
+pub fn ipvsadm(options: &str, input: &str) -> Printed {
+    call("ipvsadm", options, input)
+}
+
+/// Calls it by its own name.
+pub fn rvsadm(options: &str, input: &str) -> Printed {
+    call("rvsadm", options, input)
+}
+
+/// A running rvsd, which ends with this.
+pub struct Daemon {
+    process: Child,
+    files: TempDir,
+}
+
+impl Daemon {
+    /// Starts it on ports that receive nothing, or these frames again and again.
+    pub fn start(frames: Option<&[Vec<u8>]>) -> Self {
+        let files = tempfile::tempdir().expect("a place for files");
+        let at = |name: &str| files.path().join(name);
+        let rvsadm = Path::new(RVSD).with_file_name("rvsadm");
+        assert!(rvsadm.exists(), "{} is missing: make build", rvsadm.display());
+        std::fs::create_dir(at("names")).expect("a new directory");
+        for name in ["rvsadm", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
+            symlink(&rvsadm, at("names").join(name)).expect("a new file");
+        }
+        let place = Place { names: at("names"), socket: at("control.sock") };
+        assert!(PLACE.set(place).is_ok(), "one daemon a process");
+        let (ext, device) = match frames {
+            Some(frames) => {
+                std::fs::write(at("load.pcap"), capture(frames)).expect("a new file");
+                let device = format!("net_pcap0,rx_pcap={},infinite_rx=1", at("load.pcap").display());
+                ("net_pcap0", device)
+            }
+            None => ("net_null0", "net_null0,no-rx=1".to_owned()),
+        };
+        let config = format!(
+            "[[port]]\ndevice = \"{ext}\"\nkernel = false\naddresses = [\"10.0.0.1/24\", \"172.16.0.1/32\"]\n\n\
+             [[port]]\ndevice = \"net_null1\"\nkernel = false\naddresses = [\"192.168.1.1/24\"]\n"
+        );
+        std::fs::write(at("rvs.toml"), config).expect("a new file");
+        let log = File::create(at("rvsd.log")).expect("a new file");
+        let mut command = Command::new(RVSD);
+        command.args(["--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", "256", &lcores()]);
+        command.arg(format!("--file-prefix=rvs-cli-{}", std::process::id()));
+        command.arg(format!("--vdev={device}")).arg("--vdev=net_null1,no-rx=1");
+        command
+            .args(["--", "--log-level", "warn", "--idle", "pause", "--connections", "65536", "--config"])
+            .arg(at("rvs.toml"));
+        command.arg("--socket").arg(at("control.sock")).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a file")).stderr(log);
+        let mut daemon = Self { process: command.spawn().expect("it was built"), files };
+        let end = Instant::now() + PATIENCE;
+        while ipvsadm("-Ln", "").status != 0 {
+            let ended = daemon.process.try_wait().expect("it was started");
+            assert!(ended.is_none() && Instant::now() < end, "rvsd does not start ({ended:?}):\n{}", daemon.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        daemon
+    }
+
+    /// A path among its files.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// Lets other users see its files, so that the socket alone keeps them out.
+    pub fn open_directory(&self) {
+        std::fs::set_permissions(self.files.path(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+
+    /// The directory of rvsadm under its names.
+    pub fn names(&self) -> PathBuf {
+        self.file("names")
+    }
+
+    /// Everything it said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.files.path().join("rvsd.log")).expect("it was made")
+    }
+
+    /// Frames that it received.
+    pub fn received(&self) -> u64 {
+        let workers: serde_json::Value = serde_json::from_str(&rvsadm("show worker json", "").output).expect("JSON");
+        let workers = workers["workers"].as_array().unwrap_or_else(|| panic!("{workers}"));
+        workers.iter().map(|worker| worker["received"].as_u64().expect("a number")).sum()
+    }
+
+    /// Waits, a bounded time, until something is so.
+    pub fn eventually(&self, what: &str, mut so: impl FnMut() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !so() {
+            assert!(Instant::now() < end, "in vain waited for: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let end = Instant::now() + PATIENCE;
+        let mut status = None;
+        while status.is_none() && Instant::now() < end {
+            status = self.process.try_wait().unwrap_or_default();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.process.kill();
+        if std::thread::panicking() {
+            eprintln!("--- rvsd said:\n{}---", self.log());
+        } else {
+            assert!(status.is_some_and(|status| status.success()), "rvsd ended with {status:?}:\n{}", self.log());
+        }
+    }
+}
+
+/// One control thread and one worker, on CPUs that this test may use.
+fn lcores() -> String {
+    let allowed = rustix::thread::sched_getaffinity(None).expect("it is this thread's own");
+    let mut cpus = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
+    let first = cpus.next().expect("this runs on one");
+    format!("--lcores=0@{first},1@{}", cpus.next_back().unwrap_or(first))
+}
+
+/// Packets of many clients to what the recorded calls make services of: first packets, and ones in the middle.
+pub fn load() -> Vec<Vec<u8>> {
+    let ethernet = [2, 0, 0, 0, 0, 0xfe, 2, 0, 0, 0, 0, 1, 8, 0];
+    let mut frames = Vec::new();
+    for n in 0..512_u32 {
+        let client = SocketAddrV4::new((0x0a09_0000 + n / 4).into(), 1024 + (n % 4) as u16);
+        for port in [53, 80, 443] {
+            let service = SocketAddrV4::new([172, 16, 0, 1].into(), port);
+            for letters in ["S", "A", "FA"] {
+                frames.push([&ethernet[..], &tcp(client, service, flags(letters), 1000, 1, b"x")].concat());
+            }
+            frames.push([&ethernet[..], &udp(client, service, b"x")].concat());
+        }
+    }
+    frames
+}
+
+/// A capture file as libpcap reads it.
+fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file: Vec<u8> =
+        [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 65_535, 1].into_iter().flat_map(u32::to_ne_bytes).collect();
+    for frame in frames {
+        file.extend([0, 0, frame.len() as u32, frame.len() as u32].into_iter().flat_map(u32::to_ne_bytes));
+        file.extend(frame);
+    }
+    file
+}
