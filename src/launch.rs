@@ -49,9 +49,10 @@ pub struct Kit {
 pub fn start(crew: &Crew<'_>, kits: Vec<Kit>) -> Result<Vec<Task>> {
     // All workers must agree on whose a connection is.
     let secret = secret()?;
+    let crew_stats: Vec<_> = kits.iter().map(|kit| kit.stats.clone()).collect();
     let mut workers = Vec::with_capacity(kits.len());
     for Kit { wiring, stats, subscription, shared } in kits {
-        let pipeline = pipeline(crew, &stats, secret)?;
+        let pipeline = pipeline(crew, &stats, secret)?.among(wiring.share(), &crew_stats);
         let (link, pool) = (Link(crew.rings.clone()), crew.pool.clone());
         let now = crew.clock.now();
         workers.push((lcore::Worker::wired(subscription, pipeline, wiring, link.clone(), link, pool, now), shared));

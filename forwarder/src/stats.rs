@@ -7,7 +7,7 @@ use crate::pipeline::DropReason;
 use crate::police::ClassCounters;
 use crate::service::DestId;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// A counter that one thread writes and any thread reads.
 #[derive(Debug, Default)]
@@ -50,6 +50,24 @@ impl Gauge {
     }
 }
 
+/// A mark that one thread sets and any thread reads.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Sets it; only the owning thread may call this.
+    #[inline]
+    pub fn set(&self, on: bool) {
+        self.0.store(on, Relaxed);
+    }
+    /// Whether it is set.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 /// What one lcore knows about one destination: one cache line, written by that lcore alone.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -70,6 +88,8 @@ pub struct DestCounters {
     pub inactive: Gauge,
     /// PersistConn: persistence templates.
     pub persistent: Gauge,
+    /// Over its threshold, as this lcore sees it.
+    pub closed: Flag,
 }
 
 const _: () = assert!(size_of::<DestCounters>() == 64);
@@ -148,7 +168,10 @@ impl Loads<'_> {
         let index = id.0 as usize;
         let own = &self.own[index];
         let other = self.others.get(index).copied().unwrap_or_default();
-        Load { active: own.active.get() + other.active, inactive: own.inactive.get() + other.inactive }
+        Load {
+            active: own.active.get().wrapping_add(other.active),
+            inactive: own.inactive.get().wrapping_add(other.inactive),
+        }
     }
 
     /// True if the destination reached its upper threshold and is not below its lower one again.

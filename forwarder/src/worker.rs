@@ -1,6 +1,7 @@
 //! One lcore's loop: receive a burst from each port, run it through the pipeline, take what the kernel sends, let go
 //! what has expired, transmit. The loop around [`Worker::turn`], the clock and the queues belong to the daemon.
 
+mod asking;
 mod egress;
 mod fragments;
 mod held;
@@ -15,6 +16,7 @@ use crate::publication::Subscription;
 use crate::rewrite::fragment;
 use crate::stats::WorkerStats;
 use crate::wire::ethernet;
+use asking::Asking;
 use egress::{Egress, Leaving};
 use fragments::{Collector, Dropped};
 use held::Held;
@@ -67,6 +69,7 @@ pub(crate) struct Outlets<F, T, K, N, P> {
     resolver: N,
     police: Police,
     held: Held<F>,
+    asking: Asking<F>,
     collector: Collector<F>,
     stats: Arc<WorkerStats>,
 }
@@ -144,6 +147,12 @@ where
         cut(frame.bytes(), 1, way, now, egress, held, pool, stats);
     }
 
+    /// Frames that are here and not counted as anything else.
+    fn holding(&self) -> u64 {
+        let waiting = self.held.len() + self.asking.len() + self.collector.len();
+        waiting as u64 + self.egress.iter().map(Egress::own_pending).sum::<u64>()
+    }
+
     /// Counts and releases a frame.
     #[inline]
     pub fn drop(&mut self, reason: DropReason, frame: F) {
@@ -174,10 +183,10 @@ where
         Self::wired(subscription, pipeline, Wiring::alone(queues), kernel, resolver, pool, now)
     }
 
-    /// A worker on these queues, perhaps one of several.
+    /// A worker on these queues, perhaps one of several; `pipeline` must be [among](Pipeline::among) them.
     pub fn wired(
         subscription: Subscription,
-        pipeline: Pipeline<M>,
+        mut pipeline: Pipeline<M>,
         wiring: Wiring<R, T, R::Frame>,
         kernel: K,
         resolver: N,
@@ -185,11 +194,12 @@ where
         now: Tick,
     ) -> Self {
         let stats = pipeline.stats().clone();
-        let Wiring { share, receive, egress, outgoing, incoming, carried } = wiring;
-        let pipeline = pipeline.among(share);
+        let Wiring { share, receive, egress, outgoing, incoming, carried, peers } = wiring;
+        debug_assert_eq!(share, pipeline.share(), "a pipeline and its wiring are of the same worker");
+        pipeline.meet(peers);
         let police = Police::new(LIMITS, now);
-        let (held, collector) = (Held::new(), Collector::new());
-        let out = Outlets { pool, egress, outgoing, kernel, resolver, police, held, collector, stats };
+        let (held, asking, collector) = (Held::new(), Asking::new(), Collector::new());
+        let out = Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, stats };
         Self { subscription, pipeline, receive, incoming, carried, burst: Burst::new(), out }
     }
 
@@ -211,6 +221,9 @@ where
         for ring in incoming {
             taken += out.take_handed_over(ring, burst, &Turn { snapshot, now, port: 0 }, pipeline);
         }
+        while let Some(answered) = pipeline.hear(&Turn { snapshot, now, port: 0 }) {
+            out.resume(answered, &Turn { snapshot, now, port: 0 }, pipeline);
+        }
         out.take_from_kernel(burst, &Turn { snapshot, now, port: 0 }, pipeline);
         out.release_held(snapshot, now, news);
         out.expire_fragments(now);
@@ -224,11 +237,10 @@ where
             outgoing_flush(outgoing, &out.stats);
         }
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
+        pipeline.survey(snapshot, now);
         let stats = &out.stats;
         stats.received.add(received as u64);
-        stats.held.set(
-            (out.held.len() + out.collector.len()) as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>(),
-        );
+        stats.held.set(out.holding());
         stats.turns.add(1);
         stats.busy_turns.add(u64::from(received + taken > 0));
         received + taken
@@ -244,7 +256,7 @@ where
             egress.flush(&out.stats);
         }
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
-        out.stats.held.set(out.held.len() as u64 + out.egress.iter().map(Egress::own_pending).sum::<u64>());
+        out.stats.held.set(out.holding());
         out.stats.turns.add(1);
     }
 
@@ -370,7 +382,7 @@ where
                     self.finish_pieces(&turn, verdict, ready);
                     continue;
                 }
-                Verdict::HandOver(_) => {
+                Verdict::HandOver(_) | Verdict::Ask(_) => {
                     self.finish_pieces(&turn, verdict, ready);
                     continue;
                 }
@@ -395,6 +407,17 @@ where
             }
             self.collector.finish(ready, |_, piece| drop(piece));
         }
+    }
+
+    /// A question is answered: the packets that waited for it go on, in order.
+    fn resume<M: TableMemory<ConnSlot>>(&mut self, question: u32, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
+        while let Some((port, mut frame)) = self.asking.next(question) {
+            let turn = Turn { port, ..*turn };
+            let verdict = pipeline.run_one(&turn, &mut frame);
+            self.finish(&turn, verdict, frame);
+        }
+        self.run_collected(turn, pipeline);
+        pipeline.forget(question);
     }
 
     /// What is to be done with the whole is done with each piece.
@@ -492,6 +515,11 @@ where
             Verdict::Collect => {
                 if let Err(Dropped(count, reason)) = self.collector.add(frame, turn.port, turn.now) {
                     self.stats.drops[reason as usize].add(count as u64);
+                }
+            }
+            Verdict::Ask(question) => {
+                if let Err(frame) = self.asking.keep(question, turn.port, frame) {
+                    self.drop(DropReason::HandoverFull, frame);
                 }
             }
             Verdict::HandOver(worker) => {

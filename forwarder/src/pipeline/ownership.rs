@@ -101,10 +101,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         (mine && turn.snapshot.may_be_virtual(parsed.destination())).then_some(next)
     }
 
-    /// The other worker that a packet belongs to which was put together from fragments. `hash` is that of the client if
-    /// the direction was guessed right.
+    /// The other worker that a packet belongs to which was put together from fragments; pieces stay here. `hash` is that
+    /// of the client if the direction was guessed right.
     pub(super) fn owner_of_whole(&self, turn: &Turn<'_>, parsed: &Parsed, hash: u64) -> Option<u32> {
-        if self.share.is_all() {
+        if self.share.is_all() || parsed.kind == Kind::Fragment {
             return None;
         }
         let owner = self.share.other_owner(hash)?;
