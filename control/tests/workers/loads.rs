@@ -2,7 +2,7 @@
 
 use crate::ownership::{client, service};
 use crate::packets::{ACK, SYN, endpoints, tcp};
-use crate::rig::{FULL, OUTSIDE, Rig};
+use crate::rig::{FULL, OUTSIDE, Rig, SECOND};
 use std::collections::HashMap;
 
 const FIN: u8 = 1;
@@ -79,7 +79,7 @@ fn a_threshold_holds_over_all_workers_and_reopens_for_all() {
         let mut left = served.len();
         for &number in &served {
             say(&mut rig, number, RST);
-            rig.wait(12_00);
+            rig.wait(12 * SECOND);
             left -= 1;
             assert_eq!(rig.connections().len(), left);
             let opened: Vec<_> = (1000..1003).filter_map(|number| open(&mut rig, number + 10 * left as u16)).collect();

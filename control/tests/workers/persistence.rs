@@ -2,7 +2,7 @@
 
 use crate::ownership::{VIP, service};
 use crate::packets::{ACK, SYN, datagram, endpoints, ip, tcp, udp};
-use crate::rig::{FULL, INSIDE, OUTSIDE, Rig};
+use crate::rig::{FULL, INSIDE, OUTSIDE, Rig, SECOND};
 use forwarder::pipeline::DropReason;
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -64,13 +64,13 @@ fn templates_live_as_long_as_connections_anywhere_hang_on_them() {
     let templates = |rig: &mut Rig| rig.connections().iter().filter(|(_, view)| view.template).count();
     rig.audit();
     // UDP connections live 300 s, and their templates, whose time is 60 s, with them, in steps of 60 s.
-    rig.wait(290_00);
+    rig.wait(290 * SECOND);
     assert_eq!((rig.connections().len(), templates(&mut rig)), (12 * 13, 12));
-    rig.wait(12_00);
+    rig.wait(12 * SECOND);
     // Those whose step ended a moment before their last connection did have another one.
     assert_eq!(rig.connections().len(), templates(&mut rig));
     rig.audit();
-    rig.wait(61_00);
+    rig.wait(61 * SECOND);
     assert_eq!(rig.connections().len(), 0);
     rig.audit();
 }
@@ -94,7 +94,7 @@ fn packets_that_follow_the_first_wait_behind_it() {
             (keeper(false), keeper(true)) == (Some(0), Some(1))
         })
         .expect("one in four");
-    rig.wait(500_00);
+    rig.wait(500 * SECOND);
     assert_eq!(rig.connections().len(), 0);
     for n in 0..10u8 {
         rig.receive(0, OUTSIDE, &udp(client, service(53), &[n]));
@@ -142,7 +142,7 @@ fn one_packet_scheduling_keeps_nothing_but_the_template() {
     }
     assert!(rig.connections().iter().all(|(_, view)| view.template));
     rig.audit();
-    rig.wait(62_00);
+    rig.wait(62 * SECOND);
     assert_eq!(rig.connections().len(), 0);
 }
 
@@ -176,7 +176,7 @@ fn templates_go_with_a_removed_server_and_connections_tell_of_it() {
     for last in 2..2 + SERVERS {
         rig.ipvsadm(&format!("-d -t 172.16.0.1:80 -r 192.168.1.{last}:80"));
     }
-    rig.wait(3_00);
+    rig.wait(3 * SECOND);
     assert_eq!(rig.connections(), []);
     rig.audit();
 }
@@ -200,7 +200,7 @@ fn a_keeper_that_does_not_answer_costs_new_connections_only() {
     assert_eq!(sent.len(), 1);
     assert_eq!(held(&rig), 0);
     rig.audit();
-    rig.wait(700_00);
+    rig.wait(700 * SECOND);
     assert_eq!(rig.connections().iter().filter(|(_, view)| view.protocol == 17).count(), 0);
     rig.audit();
 }

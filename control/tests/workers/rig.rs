@@ -22,6 +22,8 @@ use std::net::Ipv4Addr;
 
 use std::sync::{Arc, Mutex};
 
+/// Ticks.
+pub const SECOND: u32 = forwarder::clock::TICKS_PER_SECOND;
 pub const OUTSIDE: u16 = 0;
 pub const INSIDE: u16 = 1;
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
