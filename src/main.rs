@@ -67,7 +67,11 @@ fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
     let pool = Mempool::new(
         &eal,
         "rvs_frames",
-        &MempoolConfig { count: plan.mbufs(workers), data_room: plan.mbuf_size, ..MempoolConfig::default() },
+        &MempoolConfig {
+            count: plan.mbufs(workers, eal.ports().len()),
+            data_room: plan.mbuf_size,
+            ..MempoolConfig::default()
+        },
     )?;
     let result = direct(&eal, &pool, &plan, workers, server, signals);
     let leaked = pool.in_use();

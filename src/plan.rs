@@ -10,8 +10,12 @@ use std::path::PathBuf;
 
 const CONNECTIONS: usize = 1_000_000;
 const DESTINATIONS: usize = 262_144;
-/// Frames for each worker: what its queues can hold, and some on their way. A power of two in all, less one, wastes least.
-const MBUFS: u32 = 16_384;
+/// Frames in the pool, at least. One less than a power of two wastes least memory.
+const MBUFS: u32 = 16_383;
+/// Frames that a pair of queues can hold.
+const MBUFS_OF_QUEUES: u32 = 2 * 1024;
+/// Frames that are anywhere else: in bursts, rings, caches, waiting.
+const MBUFS_ELSEWHERE: u32 = 8_192;
 const MBUF_SIZE: u16 = 2_048;
 
 /// All that main needs to know.
@@ -103,10 +107,11 @@ impl Plan {
         Ok((plan, log))
     }
 
-    /// Frames in the pool.
-    pub fn mbufs(&self, workers: usize) -> u32 {
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        self.mbufs.unwrap_or(MBUFS.saturating_mul(workers).checked_next_power_of_two().unwrap_or(u32::MAX) - 1)
+    /// Frames in the pool, for so many workers on so many ports.
+    pub fn mbufs(&self, workers: usize, ports: usize) -> u32 {
+        let queues = u32::try_from(workers.saturating_mul(ports)).unwrap_or(u32::MAX);
+        let needed = queues.saturating_mul(MBUFS_OF_QUEUES).saturating_add(MBUFS_ELSEWHERE);
+        self.mbufs.unwrap_or(needed.max(MBUFS))
     }
 
     /// What is configured about the ports without a kernel interface, whose MAC addresses and MTUs are given by number.

@@ -231,6 +231,10 @@ pub struct WorkerStats {
     pub destinations: Box<[DestCounters]>,
 }
 
+// What two workers write never lies in one cache line.
+const _: () = assert!(align_of::<WorkerStats>() == 64 && size_of::<WorkerStats>().is_multiple_of(64));
+const _: () = assert!(align_of::<DestCounters>() == 64);
+
 /// A 64-bit level that one thread writes and any thread reads.
 #[derive(Debug, Default)]
 pub struct Level(AtomicU64);

@@ -6,3 +6,4 @@ mod ownership;
 mod packets;
 mod persistence;
 mod rig;
+mod threads;

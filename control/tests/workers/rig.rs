@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 pub const SECOND: u32 = forwarder::clock::TICKS_PER_SECOND;
 pub const OUTSIDE: u16 = 0;
 pub const INSIDE: u16 = 1;
-const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+pub const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 const CONNECTIONS: usize = 4_000;
 
@@ -85,6 +85,34 @@ impl Workers for Crew {
     }
 }
 
+/// The network around the director: gateway and clients outside, real servers 192.168.1.2 to 254 inside, and virtual
+/// addresses 172.16.0.1 to 9.
+pub fn network() -> Fixed {
+    let network = |address, prefix| Network { address, prefix };
+    let address = Ipv4Addr::new;
+    let gateway = address(10, 0, 0, 254);
+    // The kernel has them, so they are the director's.
+    let virtual_addresses = |port| {
+        if port == OUTSIDE { (1..10).map(|last| network(address(172, 16, 0, last), 32)).collect() } else { Vec::new() }
+    };
+    let port = |port: u16, own| FixedPort {
+        port,
+        mac: MACS[usize::from(port)],
+        mtu: 1500,
+        addresses: [vec![network(own, 24)], virtual_addresses(port)].concat(),
+    };
+    let server =
+        |last| FixedNeighbour { port: INSIDE, address: address(192, 168, 1, last), mac: [2, 0, 0, 0, 1, last] };
+    Fixed {
+        ports: vec![port(OUTSIDE, address(10, 0, 0, 1)), port(INSIDE, address(192, 168, 1, 1))],
+        neighbours: (2..=254)
+            .map(server)
+            .chain([FixedNeighbour { port: OUTSIDE, address: gateway, mac: GATEWAY }])
+            .collect(),
+        routes: vec![FixedRoute { network: network(Ipv4Addr::UNSPECIFIED, 0), gateway }],
+    }
+}
+
 /// See the module.
 pub struct Rig {
     director: Director<Crew>,
@@ -106,33 +134,7 @@ pub const FULL: Queues = [(true, true); 2];
 impl Rig {
     /// A director with a worker for each of these.
     pub fn new(workers: &[Queues]) -> Self {
-        let network = |address, prefix| Network { address, prefix };
-        let address = Ipv4Addr::new;
-        let gateway = address(10, 0, 0, 254);
-        // The kernel has them, so they are the director's.
-        let virtual_addresses = |port| {
-            if port == OUTSIDE {
-                (1..10).map(|last| network(address(172, 16, 0, last), 32)).collect()
-            } else {
-                Vec::new()
-            }
-        };
-        let port = |port: u16, own| FixedPort {
-            port,
-            mac: MACS[usize::from(port)],
-            mtu: 1500,
-            addresses: [vec![network(own, 24)], virtual_addresses(port)].concat(),
-        };
-        let server =
-            |last| FixedNeighbour { port: INSIDE, address: address(192, 168, 1, last), mac: [2, 0, 0, 0, 1, last] };
-        let fixed = Fixed {
-            ports: vec![port(OUTSIDE, address(10, 0, 0, 1)), port(INSIDE, address(192, 168, 1, 1))],
-            neighbours: (2..=254)
-                .map(server)
-                .chain([FixedNeighbour { port: OUTSIDE, address: gateway, mac: GATEWAY }])
-                .collect(),
-            routes: vec![FixedRoute { network: network(Ipv4Addr::UNSPECIFIED, 0), gateway }],
-        };
+        let fixed = network();
         let (routes, ports) = fixed.routes(2).unwrap();
         let builder = Builder::new(routes, ports);
         let stats: Vec<_> = workers.iter().map(|_| Arc::new(WorkerStats::new(128))).collect();
