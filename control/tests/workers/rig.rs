@@ -12,6 +12,7 @@ use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
 use forwarder::pipeline::{ConnSlot, ConnView, DropReason, Listing, Pipeline, Waiting};
 use forwarder::publication::Publisher;
+use forwarder::rss::Spread;
 use forwarder::stats::{Counter, WorkerStats};
 use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
@@ -141,6 +142,7 @@ impl Rig {
         let publisher = Publisher::new(builder.snapshot().clone(), stats.clone());
         let now = Tick(u32::MAX - 500);
         let kernel = Kernel::default();
+        let spread = Arc::new(Spread::new(workers.len() as u32, Spread::MANY, 5));
         let queue = |exists: bool| exists.then(MemQueue::default);
         let queues = |ports: &Queues| ports.map(|(rx, tx)| (queue(rx).into_iter().collect(), queue(tx))).into();
         let wirings = Wiring::among(workers.iter().map(queues).collect()).unwrap();
@@ -149,7 +151,7 @@ impl Rig {
             let conns = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
             let templates = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
             let pipeline = Pipeline::new(conns, templates, own.clone(), Secret::new([1, 2]));
-            let pipeline = pipeline.among(wiring.share(), &stats);
+            let pipeline = pipeline.among(wiring.share(), &stats, &spread);
             Worker::wired(publisher.subscribe(), pipeline, wiring, kernel.clone(), Nobody, MemPool::new(4096), now)
         });
         let crew = Crew { workers: crew.collect(), now };

@@ -11,6 +11,7 @@ use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
 use forwarder::pipeline::{DropReason, Pipeline, Waiting};
 use forwarder::publication::Publisher;
+use forwarder::rss::Spread;
 use forwarder::service::{Method, Protocol};
 use forwarder::stats::{Counter, WorkerStats};
 use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
@@ -121,6 +122,7 @@ fn threads_lose_nothing_reorder_nothing_and_free_what_is_retired() {
     let inside = || (vec![], Some(Sink(Vec::new())));
     let queues = wires.iter().map(|wire| vec![(vec![wire.clone()], Some(Sink(Vec::new()))), inside()]).collect();
     let now = Tick(7);
+    let spread = Arc::new(Spread::new(WORKERS as u32, Spread::FEW, 6));
     let crew: Vec<_> = Wiring::among(queues)
         .unwrap()
         .into_iter()
@@ -129,8 +131,11 @@ fn threads_lose_nothing_reorder_nothing_and_free_what_is_retired() {
             let slots = slots_for(4000);
             let conns = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
             let templates = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
-            let pipeline =
-                Pipeline::new(conns, templates, own.clone(), Secret::new([3, 4])).among(wiring.share(), &stats);
+            let pipeline = Pipeline::new(conns, templates, own.clone(), Secret::new([3, 4])).among(
+                wiring.share(),
+                &stats,
+                &spread,
+            );
             let pool = MemPool::new(64);
             Worker::wired(publisher.subscribe(), pipeline, wiring, NoKernel, NoKernel, pool, now)
         })

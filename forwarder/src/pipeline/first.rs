@@ -32,7 +32,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if mark == 0 && answer::is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
             return Verdict::Kernel;
         }
-        if let Some(verdict) = self.misplaced(hash) {
+        if let Some(verdict) = self.misplaced(parsed) {
             return verdict;
         }
         if parsed.has_martian_source() {

@@ -41,6 +41,7 @@ use crate::clock::Tick;
 use crate::conn::{Conn, Leaving, Signal, Template};
 use crate::flow_table::{Fate, FlowTable, Secret, Slot, SlotId, hash};
 use crate::parse::{Kind, Parsed, parse, parse_into};
+use crate::rss::Spread;
 use crate::service::{Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
@@ -87,6 +88,8 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     ledger: Ledger,
     secret: Secret,
     share: Share,
+    /// Which worker a client belongs to, if there are several.
+    spread: Option<Arc<Spread>>,
     survey: Survey,
     /// Questions to other workers about templates.
     open: Vec<consult::Open>,
@@ -136,6 +139,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             ip_id: hash(1, &secret) as u16,
             secret,
             share: Share::ALL,
+            spread: None,
             survey: Survey::new(Vec::new()),
             version: 0,
             removals: 0,
@@ -146,12 +150,13 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
     }
 
-    /// The pipeline of one of several workers, whose counters are these, by worker.
+    /// The pipeline of one of several workers, whose counters are these, by worker. All must have the same secret and
+    /// the same spread.
     #[must_use]
     ///
     /// # Panics
     /// With more than 256 workers, or a table of templates that is larger than [`templates_for`] ever asks for.
-    pub fn among(mut self, share: Share, workers: &[Arc<WorkerStats>]) -> Self {
+    pub fn among(mut self, share: Share, workers: &[Arc<WorkerStats>], spread: &Arc<Spread>) -> Self {
         (self.share, self.templates.share) = (share, share);
         assert!(self.templates.fit(), "too many workers or templates to tell them apart");
         if share.is_all() {
@@ -163,6 +168,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         self.ip_id = own as u16;
         let others = workers.iter().filter(|stats| !Arc::ptr_eq(stats, &self.ledger.stats));
         self.survey = Survey::new(others.cloned().collect());
+        self.spread = Some(spread.clone());
         self.ledger.expect_others();
         self.open.reserve(peers::OPEN);
         self
@@ -281,7 +287,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             parsed.source_endpoint()
         };
         let hash = hash(client, &self.secret);
-        match self.owner_of_whole(turn, &parsed, hash) {
+        match self.owner_of_whole(turn, &parsed, client) {
             Some(owner) => Verdict::HandOver(owner),
             None => self.decide(turn, frame, &parsed, hash),
         }
@@ -319,7 +325,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let hash = hash(parsed.source_endpoint(), &self.secret);
         match self.conns.find(hash, |conn| conn.is_request(parsed.addresses, parsed.ports, parsed.protocol)) {
             Some(slot) => self.request(turn, frame, parsed, slot, hash),
-            None => match self.owner_of_request(turn, parsed, hash) {
+            None => match self.owner_of_request(turn, parsed) {
                 Some(owner) => Verdict::HandOver(owner),
                 None => self.first(turn, frame, parsed, hash, None),
             },
