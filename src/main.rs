@@ -8,6 +8,7 @@ mod log;
 mod options;
 mod plan;
 mod ports;
+mod rss;
 mod workers;
 
 use anyhow::{Context, Result};
@@ -94,7 +95,8 @@ fn direct(
     server: Server,
     mut signals: signal_hook::iterator::Signals,
 ) -> Result<()> {
-    let ports = Arc::new(Mutex::new(ports::open(eal, &plan.ports, workers, pool)?));
+    let (ports, spread) = ports::open(eal, &plan.ports, workers, pool)?;
+    let ports = Arc::new(Mutex::new(ports));
     let clock = Clock::start(eal);
     let stats: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(plan.destinations))).collect();
     let (mirror, director) = mirror_and_director(plan, &ports, clock, &stats)?;
@@ -109,7 +111,7 @@ fn direct(
         subscription: lock(&director).subscribe(),
         shared: shared.clone(),
     });
-    let tasks = launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings }, kits.collect())?;
+    let tasks = launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings, spread }, kits.collect())?;
     for command in plan.commands() {
         lock(&director).execute(command)?;
     }
@@ -209,6 +211,14 @@ fn mirror_and_director(
     *guard = Some(director.clone());
     drop(guard);
     Ok((mirror, director))
+}
+
+/// 128 random bits.
+fn random() -> Result<[u64; 2]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let bits = u128::from_ne_bytes(bytes);
+    Ok([bits as u64, (bits >> 64) as u64])
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use control::command::Command;
 use control::config::{self, Config, Device};
 use control::kernel::{Fixed, Network};
+use forwarder::rss::Side;
 use std::path::PathBuf;
 
 const CONNECTIONS: usize = 1_000_000;
@@ -54,6 +55,8 @@ pub struct PortPlan {
     pub mtu: Option<u16>,
     /// Its queues in each direction, if not one a worker.
     pub queues: Option<u16>,
+    /// On which side of the director it is, if somebody says.
+    pub side: Option<Side>,
 }
 
 /// How the log is to be, before anything else can be said.
@@ -76,12 +79,17 @@ impl Plan {
             kernel: port.kernel.clone(),
             mtu: None,
             queues: None,
+            side: port.side,
         });
         let of_config = config.ports.iter().map(|port| PortPlan {
             device: port.device.clone(),
             kernel: port.kernel.clone().map_or(KernelInterface::None, KernelInterface::Named),
             mtu: port.mtu,
             queues: port.queues,
+            side: port.side.map(|side| match side {
+                config::Side::Outside => Side::Outside,
+                config::Side::Inside => Side::Inside,
+            }),
         });
         let ports = if options.ports.is_empty() { of_config.collect() } else { of_options.collect() };
         let log = Log {

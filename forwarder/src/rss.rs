@@ -73,6 +73,12 @@ impl Spread {
         spread
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> u32 {
+        self.workers
+    }
+
     /// The worker that connections of a client's endpoint ([`parse::endpoint`]) belong to.
     #[inline]
     #[must_use]

@@ -183,6 +183,9 @@ pub struct PortView {
     /// Its queues in each direction.
     #[serde(default)]
     pub queues: u16,
+    /// How its frames reach the workers that they belong to: `one worker`, `rss`, or `handed over`.
+    #[serde(default)]
+    pub delivery: String,
     /// Its interface in the kernel, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
