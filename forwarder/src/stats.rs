@@ -183,6 +183,9 @@ impl Loads<'_> {
     }
 }
 
+/// Ports that have counters of their own: as many as DPDK has.
+pub const PORTS: usize = 32;
+
 /// Everything one worker counts, shared with its readers. The identity that holds between turns:
 /// `received + handed_in = forwarded + to_kernel + dropped + held + handed_out`. Over all workers, `handed_out` is more
 /// than `handed_in` by the frames that are in the rings between them.
@@ -201,6 +204,8 @@ pub struct WorkerStats {
     pub handed_out: Counter,
     /// Frames taken from other workers.
     pub handed_in: Counter,
+    /// Frames that other workers own, by the port they came from (those of further ports are with the last).
+    pub misdelivered: [Counter; PORTS],
     /// Frames dropped, by reason.
     pub drops: [Counter; DropReason::COUNT],
     /// Frames the director wrote itself: ICMP errors and resets.
@@ -264,6 +269,7 @@ impl WorkerStats {
             held: Level::default(),
             handed_out: Counter::default(),
             handed_in: Counter::default(),
+            misdelivered: [const { Counter(AtomicU64::new(0)) }; PORTS],
             drops: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
             answered: Counter::default(),
             from_kernel: Counter::default(),

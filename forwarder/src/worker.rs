@@ -14,7 +14,7 @@ use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Share, Turn, Verd
 use crate::police::{Class, LIMITS, Police};
 use crate::publication::Subscription;
 use crate::rewrite::fragment;
-use crate::stats::WorkerStats;
+use crate::stats::{PORTS, WorkerStats};
 use crate::wire::ethernet;
 use asking::Asking;
 use egress::{Egress, Leaving};
@@ -128,6 +128,9 @@ where
     /// Gives a frame to another worker.
     #[cold]
     fn hand_over(&mut self, worker: u32, handed: Handed<F>) {
+        if !handed.from_kernel {
+            self.stats.misdelivered[usize::from(handed.port).min(PORTS - 1)].add(1);
+        }
         match self.outgoing.get_mut(worker as usize) {
             Some(Some(outgoing)) => {
                 if outgoing.push(handed) {
