@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::kernel_link::{Link, Rings};
 use crate::lcore::{self, Idle, Shared};
 use crate::plan::Plan;
-use crate::spawn;
+use crate::{random, spawn};
 use anyhow::Result;
 use dpdk_ffi::eal::EalHandle;
 use dpdk_ffi::lcore::LcoreTask;
@@ -15,6 +15,7 @@ use dpdk_ffi::queue::{RxQueue, TxQueue};
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
 use forwarder::pipeline::{Pipeline, templates_for};
 use forwarder::publication::Subscription;
+use forwarder::rss::Spread;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::Wiring;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +34,8 @@ pub struct Crew<'a> {
     pub clock: Clock,
     pub pool: &'a Mempool,
     pub rings: &'a Arc<Rings>,
+    /// How clients are spread over them, if there are several.
+    pub spread: Option<Arc<Spread>>,
 }
 
 /// What one worker gets for itself.
@@ -50,10 +53,15 @@ pub struct Kit {
 /// Without memory for a table, or if an lcore is taken.
 pub fn start(crew: &Crew<'_>, kits: Vec<Kit>, started: &mut Vec<Task>) -> Result<()> {
     // All workers must agree on whose a connection is.
-    let secret = secret()?;
+    let secret = Secret::new(random()?);
+    let crew_stats: Vec<_> = kits.iter().map(|kit| kit.stats.clone()).collect();
     let mut workers = Vec::with_capacity(kits.len());
     for Kit { wiring, stats, subscription, shared } in kits {
         let pipeline = pipeline(crew, &stats, secret)?;
+        let pipeline = match &crew.spread {
+            Some(spread) => pipeline.among(wiring.share(), &crew_stats, spread),
+            None => pipeline,
+        };
         let (link, pool) = (Link(crew.rings.clone()), crew.pool.clone());
         let now = crew.clock.now();
         workers.push((lcore::Worker::wired(subscription, pipeline, wiring, link.clone(), link, pool, now), shared));
@@ -124,13 +132,6 @@ fn pipeline(
     let templates = vec![Slot::default(); slots_for(templates_for(connections))];
     let templates = FlowTable::new(templates, now)?;
     Ok(Pipeline::new(conns, templates, stats.clone(), secret))
-}
-
-fn secret() -> Result<Secret> {
-    let mut seed = [0; 16];
-    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    let seed = u128::from_ne_bytes(seed);
-    Ok(Secret::new([seed as u64, (seed >> 64) as u64]))
 }
 
 /// What runs a worker. Its answer is whether the worker ended well.

@@ -72,7 +72,10 @@ pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
         } else {
             empty = empty.saturating_add(1);
         }
-        if let Some(Question { from, limit, mut room, answer }) = shared.questions.pop() {
+        // Popping from an empty queue costs a fence; looking does not.
+        if !shared.questions.is_empty()
+            && let Some(Question { from, limit, mut room, answer }) = shared.questions.pop()
+        {
             let next = worker.pipeline().list(&(shared.snapshot)(), now, from, limit, |view| room.push(view));
             // Whoever asked may have given up.
             let _ = answer.try_send((room, next));

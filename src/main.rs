@@ -8,6 +8,7 @@ mod log;
 mod options;
 mod plan;
 mod ports;
+mod rss;
 mod workers;
 
 use anyhow::{Context, Result, ensure};
@@ -67,7 +68,11 @@ fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
     let pool = Mempool::new(
         &eal,
         "rvs_frames",
-        &MempoolConfig { count: plan.mbufs(workers), data_room: plan.mbuf_size, ..MempoolConfig::default() },
+        &MempoolConfig {
+            count: plan.mbufs(workers, eal.ports().len()),
+            data_room: plan.mbuf_size,
+            ..MempoolConfig::default()
+        },
     )?;
     let result = direct(&eal, &pool, &plan, workers, server, signals);
     let leaked = pool.in_use();
@@ -90,7 +95,8 @@ fn direct(
     server: Server,
     mut signals: signal_hook::iterator::Signals,
 ) -> Result<()> {
-    let ports = Arc::new(Mutex::new(ports::open(eal, &plan.ports, workers, pool)?));
+    let (ports, spread) = ports::open(eal, &plan.ports, workers, pool)?;
+    let ports = Arc::new(Mutex::new(ports));
     let clock = Clock::start(eal);
     let stats: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(plan.destinations))).collect();
     let (mirror, director) = mirror_and_director(plan, &ports, clock, &stats)?;
@@ -109,7 +115,7 @@ fn direct(
     let stop = Arc::new(AtomicBool::new(false));
     let (tasks, threads) = (Vec::new(), Vec::new());
     let mut running = Running { workers: shared, rings: rings.clone(), stop: stop.clone(), tasks, threads };
-    launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings }, kits, &mut running.tasks)?;
+    launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings, spread }, kits, &mut running.tasks)?;
     lock(&director).execute(plan.command())?;
 
     // What carries frames between the workers and the kernel.
@@ -227,6 +233,14 @@ fn mirror_and_director(
     *guard = Some(director.clone());
     drop(guard);
     Ok((mirror, director))
+}
+
+/// 128 random bits.
+fn random() -> Result<[u64; 2]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let bits = u128::from_ne_bytes(bytes);
+    Ok([bits as u64, (bits >> 64) as u64])
 }
 
 fn spawn<T: Send + 'static>(

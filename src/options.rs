@@ -3,6 +3,7 @@
 
 use crate::lcore::Idle;
 use clap::Parser;
+use forwarder::rss::Side;
 use std::path::PathBuf;
 
 /// The options behind `--`.
@@ -16,8 +17,8 @@ pub struct Options {
     /// Control socket [default: $RVS_SOCKET, or /run/rvs/control.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// A port to use, in order: a device name or PCI address, and its kernel interface
-    #[arg(long = "port", value_name = "DEVICE[,kernel=NAME|,kernel=none]")]
+    /// A port to use, in order: a device name or PCI address, its kernel interface, and its side
+    #[arg(long = "port", value_name = "DEVICE[,kernel=NAME|,kernel=none][,side=outside|,side=inside]")]
     pub ports: Vec<PortOption>,
     /// Workers [default: one on each lcore but the main one]; those beyond the lcores run on threads
     #[arg(long, value_name = "N")]
@@ -68,6 +69,8 @@ pub struct PortOption {
     pub device: String,
     /// Its kernel interface.
     pub kernel: KernelInterface,
+    /// On which side of the director it is.
+    pub side: Option<Side>,
 }
 
 /// Which kernel interface a port gets.
@@ -88,7 +91,7 @@ impl std::str::FromStr for PortOption {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let device = parts.next().filter(|device| !device.is_empty()).ok_or("the device's name is missing")?;
-        let mut option = Self { device: device.to_owned(), kernel: KernelInterface::Default };
+        let mut option = Self { device: device.to_owned(), kernel: KernelInterface::Default, side: None };
         for part in parts {
             match part.split_once('=') {
                 Some(("kernel", "none")) => option.kernel = KernelInterface::None,
@@ -96,7 +99,13 @@ impl std::str::FromStr for PortOption {
                     option.kernel = KernelInterface::Named(name.to_owned());
                 }
                 Some(("kernel", name)) => return Err(format!("'{name}' is no interface name (1 to 15 bytes)")),
-                _ => return Err(format!("'{part}' is not understood: kernel=NAME or kernel=none")),
+                Some(("side", "outside")) => option.side = Some(Side::Outside),
+                Some(("side", "inside")) => option.side = Some(Side::Inside),
+                _ => {
+                    return Err(format!(
+                        "'{part}' is not understood: kernel=NAME, kernel=none, side=outside or side=inside"
+                    ));
+                }
             }
         }
         Ok(option)
@@ -126,10 +135,11 @@ mod tests {
 
     #[test]
     fn eal_arguments_end_at_the_two_dashes() {
-        let (eal, options) = split(words("-l 0-1 --no-huge -- --socket /tmp/s --port net_ring0,kernel=none")).unwrap();
+        let (eal, options) =
+            split(words("-l 0-1 --no-huge -- --socket /tmp/s --port net_ring0,kernel=none,side=inside")).unwrap();
         assert_eq!(eal, words("-l 0-1 --no-huge"));
         assert_eq!(options.socket, Some("/tmp/s".into()));
-        let port = PortOption { device: "net_ring0".into(), kernel: KernelInterface::None };
+        let port = PortOption { device: "net_ring0".into(), kernel: KernelInterface::None, side: Some(Side::Inside) };
         assert_eq!(options.ports, [port]);
         let (eal, options) = split(words("--config f.toml")).unwrap();
         assert!(eal.is_empty() && options.config == Some("f.toml".into()));

@@ -6,12 +6,17 @@ use anyhow::Result;
 use control::command::Command;
 use control::config::{self, Config, Device};
 use control::kernel::{Fixed, Network};
+use forwarder::rss::Side;
 use std::path::PathBuf;
 
 const CONNECTIONS: usize = 1_000_000;
 const DESTINATIONS: usize = 262_144;
-/// Frames for each worker: what its queues can hold, and some on their way. A power of two in all, less one, wastes least.
-const MBUFS: u32 = 16_384;
+/// Frames in the pool, at least. One less than a power of two wastes least memory.
+const MBUFS: u32 = 16_383;
+/// Frames that a pair of queues can hold.
+const MBUFS_OF_QUEUES: u32 = 2 * 1024;
+/// Frames that are anywhere else: in bursts, rings, caches, waiting.
+const MBUFS_ELSEWHERE: u32 = 8_192;
 const MBUF_SIZE: u16 = 2_048;
 
 /// All that main needs to know.
@@ -50,6 +55,8 @@ pub struct PortPlan {
     pub mtu: Option<u16>,
     /// Its queues in each direction, if not one a worker.
     pub queues: Option<u16>,
+    /// On which side of the director it is, if somebody says.
+    pub side: Option<Side>,
 }
 
 /// How the log is to be, before anything else can be said.
@@ -72,12 +79,17 @@ impl Plan {
             kernel: port.kernel.clone(),
             mtu: None,
             queues: None,
+            side: port.side,
         });
         let of_config = config.ports.iter().map(|port| PortPlan {
             device: port.device.clone(),
             kernel: port.kernel.clone().map_or(KernelInterface::None, KernelInterface::Named),
             mtu: port.mtu,
             queues: port.queues,
+            side: port.side.map(|side| match side {
+                config::Side::Outside => Side::Outside,
+                config::Side::Inside => Side::Inside,
+            }),
         });
         let ports = if options.ports.is_empty() { of_config.collect() } else { of_options.collect() };
         let log = Log {
@@ -103,10 +115,11 @@ impl Plan {
         Ok((plan, log))
     }
 
-    /// Frames in the pool.
-    pub fn mbufs(&self, workers: usize) -> u32 {
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        self.mbufs.unwrap_or(MBUFS.saturating_mul(workers).checked_next_power_of_two().unwrap_or(u32::MAX) - 1)
+    /// Frames in the pool, for so many workers on so many ports.
+    pub fn mbufs(&self, workers: usize, ports: usize) -> u32 {
+        let queues = u32::try_from(workers.saturating_mul(ports)).unwrap_or(u32::MAX);
+        let needed = queues.saturating_mul(MBUFS_OF_QUEUES).saturating_add(MBUFS_ELSEWHERE);
+        self.mbufs.unwrap_or(needed.max(MBUFS))
     }
 
     /// What is configured about the ports without a kernel interface, whose MAC addresses and MTUs are given by number.

@@ -3,6 +3,8 @@
 use crate::kernel_link::Interface;
 use crate::options::KernelInterface;
 use crate::plan::PortPlan;
+use crate::random;
+use crate::rss::{self, Delivery};
 use anyhow::{Context, Result, bail, ensure};
 use control::config::Device;
 use control::kernel;
@@ -10,6 +12,8 @@ use dpdk_ffi::eal::EalHandle;
 use dpdk_ffi::mempool::Mempool;
 use dpdk_ffi::port::{Port, PortConfig, PortId, PortInfo};
 use dpdk_ffi::queue::{RxQueue, TxQueue};
+use forwarder::rss::{Side, Spread};
+use std::sync::Arc;
 
 /// Descriptors of a kernel interface's queues: bursts of it are small.
 const TAP_DESCRIPTORS: u16 = 256;
@@ -24,31 +28,40 @@ pub struct DirectorPort {
     pub kernel: Option<(Port, String)>,
     /// Its queues in each direction.
     pub queues: u16,
+    /// How its frames reach the workers that they belong to.
+    pub delivery: Delivery,
 }
+
+/// Open ports, and how clients are spread over workers, if there are several.
+pub type Opened = (Vec<DirectorPort>, Option<Arc<Spread>>);
 
 /// Opens and starts the ports asked for, or else all there are, each with queues for so many workers, if it can.
 ///
 /// # Errors
 /// Which port, and why not.
-pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool) -> Result<Vec<DirectorPort>> {
+pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool) -> Result<Opened> {
     let present = eal.ports();
     if present.is_empty() {
         return Err(dpdk_ffi::Error::NoPorts.into());
     }
     let infos = present.iter().map(|&id| Ok((id, eal.port_info(id)?))).collect::<Result<Vec<_>>>()?;
-    let default = |device| PortPlan { device, kernel: KernelInterface::Default, mtu: None, queues: None };
+    let default = |device| PortPlan { device, kernel: KernelInterface::Default, mtu: None, queues: None, side: None };
     let chosen: Vec<(PortId, PortPlan)> = if wanted.is_empty() {
         infos.iter().map(|(id, _)| (*id, default(Device::Number(id.0)))).collect()
     } else {
         wanted.iter().map(|wanted| Ok((find(&infos, &wanted.device)?, wanted.clone()))).collect::<Result<_>>()?
     };
+    let info = |id: PortId| &infos[infos.iter().position(|(known, _)| *known == id).unwrap_or_default()].1;
+    let planned = chosen.iter().map(|(id, plan)| (info(*id), pairs(info(*id), plan.queues, workers)));
+    let spread = rss::spread(workers, planned, random()?[0]);
     let mut ports = Vec::new();
-    for (number, (id, PortPlan { kernel, mtu, queues, .. })) in chosen.into_iter().enumerate() {
+    for (number, (id, PortPlan { kernel, mtu, queues, side, .. })) in chosen.into_iter().enumerate() {
         let mut port = Port::open(eal, id)?;
-        let pairs = pairs(&port.info()?, queues, workers);
+        let (pairs, side) = (pairs(info(id), queues, workers), side.unwrap_or(side_of(number)));
         let config = PortConfig { rx_queues: pairs, tx_queues: pairs, mtu, ..PortConfig::default() };
-        port.configure(&config, pool)?;
+        port.configure(&rss::configure(config, info(id), spread.as_ref(), side), pool)?;
         port.start()?;
+        let delivery = rss::finish(&mut port, info(id), pairs, spread.as_ref(), side);
         let info = port.info()?;
         let name = match kernel {
             KernelInterface::None => None,
@@ -66,11 +79,17 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool
             driver = info.driver,
             kernel = interface,
             queues = pairs,
+            frames = delivery.name(),
             "port started"
         );
-        ports.push(DirectorPort { port, info, kernel, queues: pairs });
+        ports.push(DirectorPort { port, info, kernel, queues: pairs, delivery });
     }
-    Ok(ports)
+    Ok((ports, spread.map(Arc::new)))
+}
+
+/// The side of a port of which nobody said it.
+fn side_of(number: usize) -> Side {
+    if number == 0 { Side::Outside } else { Side::Inside }
 }
 
 /// How many queues a port gets in each direction: as many as asked for, or else one a worker, within what it can have.

@@ -94,7 +94,7 @@ impl Workers for Lcores {
 }
 
 /// A port as it stands. What its driver does not tell is left at zero.
-fn view(number: u16, DirectorPort { port, info, kernel, queues }: &DirectorPort, extended: bool) -> PortView {
+fn view(number: u16, DirectorPort { port, info, kernel, queues, delivery }: &DirectorPort, extended: bool) -> PortView {
     let stats = port.stats().unwrap_or_default();
     let link = port.link().ok();
     let info = port.info().unwrap_or_else(|_| info.clone());
@@ -107,6 +107,7 @@ fn view(number: u16, DirectorPort { port, info, kernel, queues }: &DirectorPort,
         mtu: info.mtu,
         numa_node: info.socket,
         queues: *queues,
+        delivery: delivery.name().to_owned(),
         kernel: kernel.as_ref().map(|(_, name)| name.clone()),
         link_up: link.is_some_and(|link| link.up),
         speed: link.and_then(|link| link.speed),

@@ -6,7 +6,7 @@ use lab::{Counters, Director, Driver, Lab, Options, eventually};
 
 const RULES: [&str; 2] = ["-A -t 172.16.0.1:80 -s rr", "-a -t 172.16.0.1:80 -r 192.168.1.2:80 -m"];
 /// With a driver that hands over every frame, fragments too.
-const EVERYTHING: Options = Options { huge_pages: false, driver: Driver::Pcap };
+const EVERYTHING: Options = Options { huge_pages: false, driver: Driver::Pcap, more_workers: 0 };
 const CLIENT: [u8; 4] = [172, 16, 0, 10];
 const VIP: [u8; 4] = [172, 16, 0, 1];
 

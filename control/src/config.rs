@@ -75,10 +75,23 @@ pub struct Port {
     pub kernel: Option<String>,
     /// Receive queues, each with a worker of its own; none leaves it to the number of workers.
     pub queues: Option<u16>,
+    /// Whether clients' packets come in here, or those of real servers; none: clients' at the first port, servers' at
+    /// others. With several workers it says what RSS hashes; frames go where they belong whatever it is.
+    pub side: Option<Side>,
     /// MTU, bytes of IP packet; none leaves the device's.
     pub mtu: Option<u16>,
     /// Addresses of a port that has no interface in the kernel to hold them.
     pub addresses: Vec<Network>,
+}
+
+/// On which side of the director a port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The clients'.
+    Outside,
+    /// The real servers'.
+    Inside,
 }
 
 /// Which of DPDK's devices a port is.

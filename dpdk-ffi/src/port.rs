@@ -6,6 +6,9 @@ use std::ffi::{CStr, c_int};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Entries of a redirection table that DPDK passes in one piece.
+const GROUP: usize = 64;
+
 /// A port's number. Numbers of closed ports are used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortId(pub u16);
@@ -367,6 +370,59 @@ impl Port {
             self.set_mtu(mtu)?;
         }
         self.set_promiscuous(config.promiscuous)
+    }
+
+    /// Says which receive queue each entry of the redirection table names: the hash's low bits pick the entry.
+    /// `queues` must be as long as [`PortInfo::rss_table`].
+    ///
+    /// # Errors
+    /// [`Error::Port`] if it cannot, or a queue does not exist.
+    pub fn set_rss_table(&mut self, queues: &[u16]) -> Result<(), Error> {
+        let groups = queues.chunks(GROUP).map(|queues| {
+            let mut entries = [0; GROUP];
+            entries[..queues.len()].copy_from_slice(queues);
+            sys::rte_eth_rss_reta_entry64 { mask: u64::MAX >> (GROUP - queues.len()), reta: entries }
+        });
+        let mut groups: Vec<_> = groups.collect();
+        let size = u16::try_from(queues.len()).unwrap_or(u16::MAX);
+        // SAFETY: the groups hold `size` entries, and the call copies them. Needed because it is C's.
+        let result = unsafe { sys::rte_eth_dev_rss_reta_update(self.shared.id, groups.as_mut_ptr(), size) };
+        self.check("take this redirection table", result)
+    }
+
+    /// Changes what a started port hashes, and by which key. (Some drivers take the key only so, others only when they
+    /// are configured.)
+    ///
+    /// # Errors
+    /// [`Error::Port`] if it cannot.
+    pub fn set_rss(&mut self, rss: &Rss) -> Result<(), Error> {
+        let mut key = rss.key.clone();
+        let mut conf = sys::rte_eth_rss_conf {
+            rss_key: if key.is_empty() { std::ptr::null_mut() } else { key.as_mut_ptr() },
+            rss_key_len: key.len() as u8,
+            rss_hf: rss.types & self.info()?.rss_types,
+        };
+        // SAFETY: the configuration and the key it points to outlive the call, which copies them. Needed because it is
+        // C's.
+        let result = unsafe { sys::rte_eth_dev_rss_hash_update(self.shared.id, &raw mut conf) };
+        self.check("take this RSS key", result)
+    }
+
+    /// The Toeplitz key in use, of as many bytes as the driver gives, up to 64.
+    ///
+    /// # Errors
+    /// [`Error::Port`] if its driver does not tell.
+    pub fn rss_key(&self) -> Result<Vec<u8>, Error> {
+        let length = match usize::from(self.info()?.rss_key) {
+            0 => 40,
+            length => length.min(64),
+        };
+        let mut key = vec![0; length];
+        let mut conf = sys::rte_eth_rss_conf { rss_key: key.as_mut_ptr(), rss_key_len: length as u8, rss_hf: 0 };
+        // SAFETY: the call writes at most the key's length into the key, which outlives it. Needed because it is C's.
+        let result = unsafe { sys::rte_eth_dev_rss_hash_conf_get(self.shared.id, &raw mut conf) };
+        self.check("tell its RSS key", result)?;
+        Ok(key)
     }
 
     /// Starts it; a started port stays so.

@@ -20,7 +20,6 @@ pub use state::{State, View, transition};
 pub use template::{Leaving, Template, TemplateKey};
 pub use timeouts::Timeouts;
 
-use crate::flow_table::SlotId;
 use crate::rewrite::nat::{self, Nat};
 use crate::service::{DestId, Method};
 
@@ -102,7 +101,7 @@ pub struct Conn {
     ports: [u32; 2],
     /// Its destination's slot.
     pub dest: DestId,
-    /// With [`is_templated`](Self::is_templated): the slot of its template in the table of templates.
+    /// With [`is_templated`](Self::is_templated): the number of its template.
     pub template: u32,
     /// The generation that the destination had; with another one the connection is stale.
     pub generation: u16,
@@ -240,11 +239,11 @@ impl Conn {
         self.flags & TEMPLATED != 0
     }
 
-    /// The slot of the template that chose its server.
+    /// The template that chose its server, by the number that it was given.
     #[inline]
     #[must_use]
-    pub fn template(&self) -> Option<SlotId> {
-        self.is_templated().then_some(SlotId(self.template))
+    pub fn template(&self) -> Option<u32> {
+        self.is_templated().then_some(self.template)
     }
 
     /// The IP protocol number, also of a connection that has [ended](Self::end).
@@ -268,9 +267,9 @@ impl Conn {
         }
     }
 
-    /// Remembers the template that chose its server.
-    pub fn set_template(&mut self, slot: u32) {
-        self.template = slot;
+    /// Remembers the template that chose its server, by a number.
+    pub fn set_template(&mut self, number: u32) {
+        self.template = number;
         self.flags |= TEMPLATED;
     }
 

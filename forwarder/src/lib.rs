@@ -11,7 +11,7 @@
 //!    and [`marks`]: the firewall mark of a first packet
 //! 6. [`scheduler`]: which server a new connection gets
 //! 7. [`rewrite`]: the packet's new headers, for each forwarding method; [`route`] and [`way`]: where it leaves
-//! 8. [`stats`]: what was counted
+//! 8. [`stats`]: what was counted; [`rss`]: which of several workers a client belongs to
 //!
 //! It knows no DPDK, sockets, clocks, logs or files: see `packet-io` for the seam below it and `control` for who
 //! writes the snapshot.
@@ -26,6 +26,7 @@ pub mod police;
 pub mod publication;
 pub mod rewrite;
 pub mod route;
+pub mod rss;
 pub mod scheduler;
 pub mod service;
 pub mod stats;

@@ -105,6 +105,13 @@ pub const fn endpoint(address: u32, port: u16, protocol: u8) -> u64 {
     (address as u64) << 32 | (port as u64) << 16 | protocol as u64
 }
 
+/// Address and port of an [`endpoint`], as they stand.
+#[inline]
+#[must_use]
+pub const fn address_and_port(endpoint: u64) -> ([u8; 4], [u8; 2]) {
+    (((endpoint >> 32) as u32).to_ne_bytes(), ((endpoint >> 16) as u16).to_ne_bytes())
+}
+
 impl Parsed {
     /// Of no frame.
     pub const NONE: Self =

@@ -8,7 +8,7 @@ use crate::pipeline::DropReason;
 use crate::police::ClassCounters;
 use crate::service::DestId;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// A counter that one thread writes and any thread reads.
 #[derive(Debug, Default)]
@@ -51,6 +51,24 @@ impl Gauge {
     }
 }
 
+/// A mark that one thread sets and any thread reads.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Sets it; only the owning thread may call this.
+    #[inline]
+    pub fn set(&self, on: bool) {
+        self.0.store(on, Relaxed);
+    }
+    /// Whether it is set.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 /// What one lcore knows about one destination: one cache line, written by that lcore alone.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -67,6 +85,8 @@ pub struct DestCounters {
     pub inactive: Gauge,
     /// PersistConn: persistence templates.
     pub persistent: Gauge,
+    /// Over its threshold, as this lcore sees it.
+    pub closed: Flag,
 }
 
 const _: () = assert!(size_of::<DestCounters>() == 64);
@@ -152,7 +172,10 @@ impl Loads<'_> {
         let index = id.0 as usize;
         let own = &self.own[index];
         let other = self.others.get(index).copied().unwrap_or_default();
-        Load { active: own.active.get() + other.active, inactive: own.inactive.get() + other.inactive }
+        Load {
+            active: own.active.get().wrapping_add(other.active),
+            inactive: own.inactive.get().wrapping_add(other.inactive),
+        }
     }
 
     /// True if the destination reached its upper threshold and is not below its lower one again.
@@ -163,6 +186,9 @@ impl Loads<'_> {
         self.overloaded.get(index / 64).is_some_and(|word| word & 1 << (index % 64) != 0)
     }
 }
+
+/// Ports that have counters of their own: as many as DPDK has.
+pub const PORTS: usize = 32;
 
 /// Everything one worker counts, shared with its readers. The identity that holds between turns:
 /// `received + handed_in = forwarded + to_kernel + dropped + held + handed_out`. Over all workers, `handed_out` is more
@@ -182,6 +208,8 @@ pub struct WorkerStats {
     pub handed_out: Counter,
     /// Frames taken from other workers.
     pub handed_in: Counter,
+    /// Frames that other workers own, by the port they came from (those of further ports are with the last).
+    pub misdelivered: [Counter; PORTS],
     /// Frames dropped, by reason.
     pub drops: [Counter; DropReason::COUNT],
     /// Frames the director wrote itself: ICMP errors and resets.
@@ -212,6 +240,10 @@ pub struct WorkerStats {
     pub destinations: Box<[DestCounters]>,
 }
 
+// What two workers write never lies in one cache line.
+const _: () = assert!(align_of::<WorkerStats>() == 64 && size_of::<WorkerStats>().is_multiple_of(64));
+const _: () = assert!(align_of::<DestCounters>() == 64);
+
 /// A 64-bit level that one thread writes and any thread reads.
 #[derive(Debug, Default)]
 pub struct Level(AtomicU64);
@@ -241,6 +273,7 @@ impl WorkerStats {
             held: Level::default(),
             handed_out: Counter::default(),
             handed_in: Counter::default(),
+            misdelivered: [const { Counter(AtomicU64::new(0)) }; PORTS],
             drops: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
             answered: Counter::default(),
             from_kernel: Counter::default(),

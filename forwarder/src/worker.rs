@@ -1,6 +1,7 @@
 //! One lcore's loop: receive a burst from each port, run it through the pipeline, take what the kernel sends, let go
 //! what has expired, transmit. The loop around [`Worker::turn`], the clock and the queues belong to the daemon.
 
+mod asking;
 mod egress;
 mod fragments;
 mod held;
@@ -13,8 +14,9 @@ use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Share, Turn, Verd
 use crate::police::{Class, LIMITS, Police};
 use crate::publication::Subscription;
 use crate::rewrite::fragment;
-use crate::stats::WorkerStats;
+use crate::stats::{PORTS, WorkerStats};
 use crate::wire::ethernet;
+use asking::Asking;
 use egress::{Egress, Leaving};
 use fragments::{Collector, Dropped};
 use held::Held;
@@ -67,6 +69,7 @@ pub(crate) struct Outlets<F, T, K, N, P> {
     resolver: N,
     police: Police,
     held: Held<F>,
+    asking: Asking<F>,
     collector: Collector<F>,
     stats: Arc<WorkerStats>,
 }
@@ -136,6 +139,9 @@ where
     /// Gives a frame to another worker.
     #[cold]
     fn hand_over(&mut self, worker: u32, handed: Handed<F>) {
+        if !handed.from_kernel {
+            self.stats.misdelivered[usize::from(handed.port).min(PORTS - 1)].add(1);
+        }
         match self.outgoing.get_mut(worker as usize) {
             Some(Some(outgoing)) => {
                 if outgoing.push(handed) {
@@ -155,10 +161,11 @@ where
         cut(frame.bytes(), 1, way, now, egress, held, pool, stats);
     }
 
-    /// Frames of connections that wait: for a MAC address, for their other fragments, for room in a queue.
-    fn waiting(&self) -> u64 {
-        let pending: u64 = self.egress.iter().map(Egress::own_pending).sum();
-        (self.held.len() + self.collector.len()) as u64 + pending
+    /// Frames that are here and not counted as anything else: they wait for a MAC address, for another worker, for their
+    /// other fragments, for room in a queue.
+    fn holding(&self) -> u64 {
+        let waiting = self.held.len() + self.asking.len() + self.collector.len();
+        waiting as u64 + self.egress.iter().map(Egress::own_pending).sum::<u64>()
     }
 
     /// Counts and releases a frame.
@@ -191,10 +198,10 @@ where
         Self::wired(subscription, pipeline, Wiring::alone(queues), kernel, resolver, pool, now)
     }
 
-    /// A worker on these queues, perhaps one of several.
+    /// A worker on these queues, perhaps one of several; `pipeline` must be [among](Pipeline::among) them.
     pub fn wired(
         subscription: Subscription,
-        pipeline: Pipeline<M>,
+        mut pipeline: Pipeline<M>,
         wiring: Wiring<R, T, R::Frame>,
         kernel: K,
         resolver: N,
@@ -202,11 +209,12 @@ where
         now: Tick,
     ) -> Self {
         let stats = pipeline.stats().clone();
-        let Wiring { share, receive, egress, outgoing, incoming, carried } = wiring;
-        let pipeline = pipeline.among(share);
+        let Wiring { share, receive, egress, outgoing, incoming, carried, peers } = wiring;
+        debug_assert_eq!(share, pipeline.share(), "a pipeline and its wiring are of the same worker");
+        pipeline.meet(peers);
         let police = Police::new(LIMITS, now);
-        let (held, collector) = (Held::new(), Collector::new());
-        let out = Outlets { pool, egress, outgoing, kernel, resolver, police, held, collector, stats };
+        let (held, asking, collector) = (Held::new(), Asking::new(), Collector::new());
+        let out = Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, stats };
         Self { subscription, pipeline, receive, incoming, carried, burst: Burst::new(), out }
     }
 
@@ -228,6 +236,9 @@ where
         for ring in incoming {
             taken += out.take_handed_over(ring, burst, &Turn { snapshot, now, port: 0 }, pipeline);
         }
+        while let Some(answered) = pipeline.hear(&Turn { snapshot, now, port: 0 }) {
+            out.resume(answered, &Turn { snapshot, now, port: 0 }, pipeline);
+        }
         out.take_from_kernel(burst, &Turn { snapshot, now, port: 0 }, pipeline);
         out.release_held(snapshot, now, news);
         out.expire_fragments(now);
@@ -241,9 +252,10 @@ where
             outgoing_flush(outgoing, &out.stats);
         }
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
+        pipeline.survey(snapshot, now);
         let stats = &out.stats;
         stats.received.add(received as u64);
-        stats.held.set(out.waiting());
+        stats.held.set(out.holding());
         stats.turns.add(1);
         stats.busy_turns.add(u64::from(received + taken > 0));
         received + taken
@@ -260,7 +272,7 @@ where
             egress.flush(&out.stats);
         }
         pipeline.expire(snapshot, now, EXPIRY_BUDGET);
-        out.stats.held.set(out.waiting());
+        out.stats.held.set(out.holding());
         out.stats.turns.add(1);
     }
 
@@ -386,7 +398,7 @@ where
                     self.finish_pieces(&turn, verdict, ready);
                     continue;
                 }
-                Verdict::HandOver(_) => {
+                Verdict::HandOver(_) | Verdict::Ask(_) => {
                     self.finish_pieces(&turn, verdict, ready);
                     continue;
                 }
@@ -411,6 +423,17 @@ where
             }
             self.collector.finish(ready, |_, piece| drop(piece));
         }
+    }
+
+    /// A question is answered: the packets that waited for it go on, in order.
+    fn resume<M: TableMemory<ConnSlot>>(&mut self, question: u32, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
+        while let Some((port, mut frame)) = self.asking.next(question) {
+            let turn = Turn { port, ..*turn };
+            let verdict = pipeline.run_one(&turn, &mut frame);
+            self.finish(&turn, verdict, frame);
+        }
+        self.run_collected(turn, pipeline);
+        pipeline.forget(question);
     }
 
     /// What is to be done with the whole is done with each piece.
@@ -513,6 +536,11 @@ where
             Verdict::Collect => {
                 if let Err(Dropped(count, reason)) = self.collector.add(frame, turn.port, turn.now) {
                     self.stats.drops[reason as usize].add(count as u64);
+                }
+            }
+            Verdict::Ask(question) => {
+                if let Err(frame) = self.asking.keep(question, turn.port, frame) {
+                    self.drop(DropReason::HandoverFull, frame);
                 }
             }
             Verdict::HandOver(worker) => {

@@ -160,6 +160,8 @@ pub struct Counters {
     pub to_kernel: u64,
     /// Waiting.
     pub held: u64,
+    /// Given to another worker, and taken from one.
+    pub handed: (u64, u64),
     /// Dropped, by reason.
     pub drops: BTreeMap<String, u64>,
 }
@@ -171,6 +173,8 @@ pub struct Options {
     pub huge_pages: bool,
     /// The driver of its ports.
     pub driver: Driver,
+    /// Workers beyond the first.
+    pub more_workers: usize,
 }
 
 /// What carries frames between rvsd and the director's veth ends.
@@ -191,9 +195,10 @@ impl Driver {
         }
     }
 
-    fn arguments(self, interface: &str) -> String {
+    /// As many queues as there are workers, if it can have several.
+    fn arguments(self, interface: &str, workers: usize) -> String {
         match self {
-            Self::AfPacket => format!("iface={interface}"),
+            Self::AfPacket => format!("iface={interface},qpairs={workers}"),
             Self::Pcap => format!("rx_iface_in={interface},tx_iface={interface}"),
         }
     }
@@ -223,6 +228,10 @@ impl<'lab> Director<'lab> {
         let log = File::create(files.path().join("rvsd.log")).expect("a new file");
         let mut command = lab.command("director", RVSD);
         command.args(eal(&lab.name, options)).arg("--").arg("--config").arg(files.path().join("rvs.toml"));
+        if options.more_workers > 0 {
+            // They share CPUs, and must not wait for each other's slices.
+            command.args(["--idle", "pause"]);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         let process = Killed(command.spawn().expect("ip can be run"));
         let mut director = Self { lab, process, files, socket, stopped: false };
@@ -271,6 +280,7 @@ impl<'lab> Director<'lab> {
             sum.forwarded += worker.forwarded;
             sum.to_kernel += worker.to_kernel;
             sum.held += worker.held;
+            sum.handed = (sum.handed.0 + worker.handed_out, sum.handed.1 + worker.handed_in);
             for (reason, frames) in worker.drops {
                 *sum.drops.entry(reason).or_default() += frames;
             }
@@ -344,13 +354,15 @@ pub fn config(socket: &Path, options: Options) -> String {
     format!("[control]\nsocket = {socket:?}\n\n{}{}", port(0), port(1))
 }
 
-/// The EAL's arguments for the director's two ports: one control thread, one worker, no file shared with others.
+/// The EAL's arguments for the director's two ports: one control thread, its workers on the CPUs in turn, no file shared
+/// with others.
 pub fn eal(prefix: &str, options: Options) -> Vec<String> {
     let allowed = rustix::thread::sched_getaffinity(None).expect("it is this thread's own");
-    let mut cpus = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-    let first = cpus.next().expect("this runs on one");
+    let cpus: Vec<_> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
+    let workers = 1 + options.more_workers;
+    let lcores: Vec<_> = (0..=workers).map(|lcore| format!("{lcore}@{}", cpus[lcore % cpus.len()])).collect();
     let mut arguments = vec![
-        format!("--lcores=0@{first},1@{}", cpus.next_back().unwrap_or(first)),
+        format!("--lcores={}", lcores.join(",")),
         "--no-pci".into(),
         "--no-telemetry".into(),
         format!("--file-prefix={prefix}"),
@@ -358,7 +370,8 @@ pub fn eal(prefix: &str, options: Options) -> Vec<String> {
         "256".into(),
     ];
     arguments.extend([0, 1].map(|number| {
-        format!("--vdev={}{number},{}", options.driver.name(), options.driver.arguments(&format!("port{number}")))
+        let interface = format!("port{number}");
+        format!("--vdev={}{number},{}", options.driver.name(), options.driver.arguments(&interface, workers))
     }));
     let memory: &[&str] = if options.huge_pages { &["--in-memory"] } else { &["--no-huge", "--no-shconf"] };
     arguments.extend(memory.iter().map(|&argument| argument.to_owned()));

@@ -4,7 +4,7 @@ use super::Counters;
 use forwarder::conn::Direction;
 use forwarder::pipeline::DropReason;
 use forwarder::police::Class;
-use forwarder::stats::{DestCounters, WorkerStats};
+use forwarder::stats::{Counter, DestCounters, WorkerStats};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +31,9 @@ pub struct WorkerView {
     /// Frames taken from other workers.
     #[serde(default)]
     pub handed_in: u64,
+    /// Frames that other workers own, by the port they came from, where there were any.
+    #[serde(default)]
+    pub misdelivered: BTreeMap<u16, u64>,
     /// Frames the director wrote itself.
     pub answered: u64,
     /// Frames from the kernel, sent out of a port.
@@ -93,6 +96,10 @@ impl WorkerView {
             held: stats.held.get(),
             handed_out: stats.handed_out.get(),
             handed_in: stats.handed_in.get(),
+            misdelivered: (0..)
+                .zip(stats.misdelivered.iter().map(Counter::get))
+                .filter(|(_, frames)| *frames > 0)
+                .collect(),
             answered: stats.answered.get(),
             from_kernel: stats.from_kernel.get(),
             own_dropped: stats.own_dropped.get(),
@@ -126,6 +133,9 @@ impl WorkerView {
         let drop = |(reason, now): (&String, &u64)| {
             (reason.clone(), now.wrapping_sub(earlier.drops.get(reason).copied().unwrap_or_default()))
         };
+        let misdelivered = |(port, now): (&u16, &u64)| {
+            (*port, now.wrapping_sub(earlier.misdelivered.get(port).copied().unwrap_or_default()))
+        };
         Self {
             worker: self.worker,
             received: self.received.wrapping_sub(earlier.received),
@@ -135,6 +145,7 @@ impl WorkerView {
             held: self.held,
             handed_out: self.handed_out.wrapping_sub(earlier.handed_out),
             handed_in: self.handed_in.wrapping_sub(earlier.handed_in),
+            misdelivered: self.misdelivered.iter().map(misdelivered).collect(),
             answered: self.answered.wrapping_sub(earlier.answered),
             from_kernel: self.from_kernel.wrapping_sub(earlier.from_kernel),
             own_dropped: self.own_dropped.wrapping_sub(earlier.own_dropped),
@@ -184,6 +195,9 @@ pub struct PortView {
     /// Its queues in each direction.
     #[serde(default)]
     pub queues: u16,
+    /// How its frames reach the workers that they belong to: `one worker`, `rss`, or `handed over`.
+    #[serde(default)]
+    pub delivery: String,
     /// Its interface in the kernel, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,

@@ -156,6 +156,7 @@ impl Check<'_> {
             device: device.unwrap_or(Device::Number(0)),
             kernel,
             queues: port.queues.and_then(|queues| self.number("the number of queues", queues, 1..1025)),
+            side: port.side,
             // The least that IPv4 allows (RFC 791), the most that fits the field.
             mtu: port.mtu.and_then(|mtu| self.number("an MTU", mtu, 68..65_536)),
             addresses,

@@ -31,6 +31,7 @@ pub(super) struct Port {
     pub device: Spanned<Device>,
     pub kernel: Option<Spanned<Kernel>>,
     pub queues: Option<Spanned<i64>>,
+    pub side: Option<super::Side>,
     pub mtu: Option<Spanned<i64>>,
     #[serde(default)]
     pub addresses: Vec<Spanned<String>>,

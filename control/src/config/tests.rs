@@ -37,6 +37,7 @@ fn a_whole_file_is_understood() {
 
         [[port]]
         device = 1
+        side = "inside"
 
         [[port]]
         device = "net_pcap0"
@@ -83,6 +84,7 @@ fn a_whole_file_is_understood() {
                 device: Device::Name("0000:3b:00.0".to_owned()),
                 kernel: Some("wan".to_owned()),
                 queues: Some(2),
+                side: None,
                 mtu: Some(9000),
                 addresses: vec![],
             },
@@ -90,6 +92,7 @@ fn a_whole_file_is_understood() {
                 device: Device::Number(1),
                 kernel: Some("lvs1".to_owned()),
                 queues: None,
+                side: Some(Side::Inside),
                 mtu: None,
                 addresses: vec![],
             },
@@ -97,6 +100,7 @@ fn a_whole_file_is_understood() {
                 device: Device::Name("net_pcap0".to_owned()),
                 kernel: None,
                 queues: None,
+                side: None,
                 mtu: None,
                 addresses: vec![
                     Network { address: ip("10.0.0.254"), prefix: 24 },
@@ -137,8 +141,8 @@ fn a_mistyped_key_is_guessed() {
     for (text, expected) in [
         (
             "[[port]]\ndevise = \"net_tap0\"\n",
-            "line 2, column 1: unknown field `devise`, expected one of `device`, `kernel`, `queues`, `mtu`, `addresses` \
-             (did you mean 'device'?)",
+            "line 2, column 1: unknown field `devise`, expected one of `device`, `kernel`, `queues`, `side`, `mtu`, \
+             `addresses` (did you mean 'device'?)",
         ),
         (
             "[log]\nlevel = \"inof\"",

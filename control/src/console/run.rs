@@ -37,7 +37,7 @@ impl Console<'_> {
             Verb::ShowStatistics => self.show(Command::Statistics, json, |reply| show::statistics(&reply)),
             Verb::ShowProc => proc::write(said.argument("ENTRY").unwrap_or_default(), self.executor, self.output),
             Verb::ShowWorker => match said.number("WORKER") {
-                None => self.show_workers(json, show::workers),
+                None => self.show_all_workers(json),
                 Some(number) => self.show_worker(number, json),
             },
             Verb::ShowDrop if json => {
@@ -104,6 +104,14 @@ impl Console<'_> {
             Reply::Workers(workers) => words(&workers),
             _ => String::new(),
         })
+    }
+
+    fn show_all_workers(&mut self, json: bool) -> Result<(), Error> {
+        let ports = match self.executor.execute(Command::Ports { port: None, extended: false })? {
+            Reply::Ports(ports) => ports,
+            _ => Vec::new(),
+        };
+        self.show_workers(json, |workers| show::workers(workers) + &show::deliveries(&ports, workers))
     }
 
     fn show_worker(&mut self, number: u32, json: bool) -> Result<(), Error> {

@@ -45,6 +45,16 @@ pub(super) fn workers(workers: &[WorkerView]) -> String {
     table(titles, &workers.iter().map(row).collect::<Vec<_>>())
 }
 
+/// How frames reach the workers that they belong to: a line for each port, after the workers' if there are several.
+pub(super) fn deliveries(ports: &[PortView], workers: &[WorkerView]) -> String {
+    let line = |port: &PortView| {
+        let frames: u64 = workers.iter().filter_map(|worker| worker.misdelivered.get(&port.port)).sum();
+        let how = if port.delivery == "rss" { "by RSS" } else { "from worker to worker" };
+        format!("port {}: {} queues, frames reach their owners {how}; {frames} handed over\n", port.port, port.queues)
+    };
+    if workers.len() < 2 { String::new() } else { ports.iter().map(line).collect() }
+}
+
 /// `show worker N`: everything about it.
 pub(super) fn worker(worker: &WorkerView) -> String {
     let mut text = format!("worker {}\n", worker.worker);
@@ -302,6 +312,20 @@ pub(super) fn forwarding(ForwardingView { ports, workers, .. }: &ForwardingView)
 mod tests {
     use super::*;
     use forwarder::stats::WorkerStats;
+
+    #[test]
+    fn several_workers_say_how_frames_reach_them() {
+        let port =
+            |port, delivery: &str| PortView { port, queues: 2, delivery: delivery.into(), ..PortView::default() };
+        let worker = |frames| WorkerView { misdelivered: [(1, frames)].into(), ..WorkerView::default() };
+        let ports = [port(0, "rss"), port(1, "handed over")];
+        assert_eq!(deliveries(&ports, &[worker(1)]), "");
+        assert_eq!(
+            deliveries(&ports, &[worker(3), worker(4)]),
+            "port 0: 2 queues, frames reach their owners by RSS; 0 handed over\n\
+             port 1: 2 queues, frames reach their owners from worker to worker; 7 handed over\n",
+        );
+    }
 
     #[test]
     fn a_worker_is_shown_with_what_it_counted() {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-const VIP: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
+pub const VIP: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
 const NAT: &str = "
     -A -u 172.16.0.1:53 -s rr
     -a -u 172.16.0.1:53 -r 192.168.1.2:5353 -m
@@ -18,11 +18,11 @@ const NAT: &str = "
     -a -t 172.16.0.1:80 -r 192.168.1.3:80 -m
 ";
 
-fn client(number: u16) -> SocketAddrV4 {
+pub fn client(number: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::new(10, 9, (number >> 8) as u8, number as u8), 40_000 + number)
 }
 
-fn service(port: u16) -> SocketAddrV4 {
+pub fn service(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(VIP, port)
 }
 
@@ -184,6 +184,7 @@ proptest! {
     /// arrives complete, in order, at one server, and its replies come back complete and in order.
     #[test]
     fn nothing_is_lost_and_nothing_overtakes(
+        persistent in any::<bool>(),
         crew in prop::collection::vec(prop::array::uniform2((any::<bool>(), any::<bool>())), 1..4),
         flows in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..24),
         steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..400),
@@ -194,6 +195,10 @@ proptest! {
         let (outside, inside) = (having(0), having(1));
         let mut rig = Rig::new(&crew);
         rig.ipvsadm(NAT);
+        if persistent {
+            // Then the first packets of most connections wait for another worker.
+            rig.ipvsadm("-E -u 172.16.0.1:53 -s rr -p 60 -M 255.255.255.254");
+        }
         let mut servers: HashMap<usize, SocketAddrV4> = HashMap::new();
         let mut expected: HashMap<(u16, usize), u32> = HashMap::new();
         let mut seen: HashMap<(u16, usize), u32> = HashMap::new();
@@ -222,7 +227,7 @@ proptest! {
         }
         check(rig.settle(), &mut servers, &mut seen)?;
         prop_assert_eq!(expected, seen);
-        rig.check_identities();
+        rig.audit();
     }
 }
 

@@ -12,18 +12,22 @@ use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
 use forwarder::pipeline::{ConnSlot, ConnView, DropReason, Listing, Pipeline, Waiting};
 use forwarder::publication::Publisher;
+use forwarder::rss::Spread;
 use forwarder::stats::{Counter, WorkerStats};
 use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
 use packet_io::{Burst, Frame};
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use std::sync::{Arc, Mutex};
 
+/// Ticks.
+pub const SECOND: u32 = forwarder::clock::TICKS_PER_SECOND;
 pub const OUTSIDE: u16 = 0;
 pub const INSIDE: u16 = 1;
-const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+pub const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 const CONNECTIONS: usize = 4_000;
 
@@ -82,6 +86,34 @@ impl Workers for Crew {
     }
 }
 
+/// The network around the director: gateway and clients outside, real servers 192.168.1.2 to 254 inside, and virtual
+/// addresses 172.16.0.1 to 9.
+pub fn network() -> Fixed {
+    let network = |address, prefix| Network { address, prefix };
+    let address = Ipv4Addr::new;
+    let gateway = address(10, 0, 0, 254);
+    // The kernel has them, so they are the director's.
+    let virtual_addresses = |port| {
+        if port == OUTSIDE { (1..10).map(|last| network(address(172, 16, 0, last), 32)).collect() } else { Vec::new() }
+    };
+    let port = |port: u16, own| FixedPort {
+        port,
+        mac: MACS[usize::from(port)],
+        mtu: 1500,
+        addresses: [vec![network(own, 24)], virtual_addresses(port)].concat(),
+    };
+    let server =
+        |last| FixedNeighbour { port: INSIDE, address: address(192, 168, 1, last), mac: [2, 0, 0, 0, 1, last] };
+    Fixed {
+        ports: vec![port(OUTSIDE, address(10, 0, 0, 1)), port(INSIDE, address(192, 168, 1, 1))],
+        neighbours: (2..=254)
+            .map(server)
+            .chain([FixedNeighbour { port: OUTSIDE, address: gateway, mac: GATEWAY }])
+            .collect(),
+        routes: vec![FixedRoute { network: network(Ipv4Addr::UNSPECIFIED, 0), gateway }],
+    }
+}
+
 /// See the module.
 pub struct Rig {
     director: Director<Crew>,
@@ -90,6 +122,8 @@ pub struct Rig {
     /// Frames of which each is in one place.
     pool: MemPool,
     sent: Vec<(u16, Vec<u8>)>,
+    /// Where the last frame was sent to.
+    last_mac: [u8; 6],
 }
 
 /// The queues that a worker has of each port: to receive, and to transmit.
@@ -101,52 +135,28 @@ pub const FULL: Queues = [(true, true); 2];
 impl Rig {
     /// A director with a worker for each of these.
     pub fn new(workers: &[Queues]) -> Self {
-        let network = |address, prefix| Network { address, prefix };
-        let address = Ipv4Addr::new;
-        let gateway = address(10, 0, 0, 254);
-        // The kernel has them, so they are the director's.
-        let virtual_addresses = |port| {
-            if port == OUTSIDE {
-                (1..10).map(|last| network(address(172, 16, 0, last), 32)).collect()
-            } else {
-                Vec::new()
-            }
-        };
-        let port = |port: u16, own| FixedPort {
-            port,
-            mac: MACS[usize::from(port)],
-            mtu: 1500,
-            addresses: [vec![network(own, 24)], virtual_addresses(port)].concat(),
-        };
-        let server =
-            |last| FixedNeighbour { port: INSIDE, address: address(192, 168, 1, last), mac: [2, 0, 0, 0, 1, last] };
-        let fixed = Fixed {
-            ports: vec![port(OUTSIDE, address(10, 0, 0, 1)), port(INSIDE, address(192, 168, 1, 1))],
-            neighbours: (2..=254)
-                .map(server)
-                .chain([FixedNeighbour { port: OUTSIDE, address: gateway, mac: GATEWAY }])
-                .collect(),
-            routes: vec![FixedRoute { network: network(Ipv4Addr::UNSPECIFIED, 0), gateway }],
-        };
+        let fixed = network();
         let (routes, ports) = fixed.routes(2).unwrap();
         let builder = Builder::new(routes, ports);
         let stats: Vec<_> = workers.iter().map(|_| Arc::new(WorkerStats::new(128))).collect();
         let publisher = Publisher::new(builder.snapshot().clone(), stats.clone());
         let now = Tick(u32::MAX - 500);
         let kernel = Kernel::default();
+        let spread = Arc::new(Spread::new(workers.len() as u32, Spread::MANY, 5));
         let queue = |exists: bool| exists.then(MemQueue::default);
         let queues = |ports: &Queues| ports.map(|(rx, tx)| (queue(rx).into_iter().collect(), queue(tx))).into();
         let wirings = Wiring::among(workers.iter().map(queues).collect()).unwrap();
-        let workers = wirings.into_iter().zip(&stats).map(|(wiring, stats)| {
+        let crew = wirings.into_iter().zip(&stats).map(|(wiring, own)| {
             let slots = slots_for(CONNECTIONS);
             let conns = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
             let templates = FlowTable::new(vec![Slot::default(); slots], now).unwrap();
-            let pipeline = Pipeline::new(conns, templates, stats.clone(), Secret::new([1, 2]));
+            let pipeline = Pipeline::new(conns, templates, own.clone(), Secret::new([1, 2]));
+            let pipeline = pipeline.among(wiring.share(), &stats, &spread);
             Worker::wired(publisher.subscribe(), pipeline, wiring, kernel.clone(), Nobody, MemPool::new(4096), now)
         });
-        let crew = Crew { workers: workers.collect(), now };
+        let crew = Crew { workers: crew.collect(), now };
         let director = Director::new(builder, publisher, stats.clone(), crew);
-        Self { director, stats, kernel, pool: MemPool::new(1 << 20), sent: Vec::new() }
+        Self { director, stats, kernel, pool: MemPool::new(1 << 20), sent: Vec::new(), last_mac: [0; 6] }
     }
 
     /// Does lines of ipvsadm, which must succeed.
@@ -184,7 +194,10 @@ impl Rig {
         let came = workers[worker].turn(*now);
         for port in [OUTSIDE, INSIDE] {
             let Some(queue) = workers[worker].transmit_queue(port) else { continue };
-            self.sent.extend(queue.frames.drain(..).map(|frame| (port, frame.bytes()[14..].to_vec())));
+            for frame in queue.frames.drain(..) {
+                self.last_mac = *frame.bytes().first_chunk().unwrap();
+                self.sent.push((port, frame.bytes()[14..].to_vec()));
+            }
         }
         came
     }
@@ -204,6 +217,46 @@ impl Rig {
     pub fn send(&mut self, worker: usize, port: u16, packet: &[u8]) -> Vec<(u16, Vec<u8>)> {
         self.receive(worker, port, packet);
         self.settle()
+    }
+
+    /// Where the last frame was sent to.
+    pub fn last_mac(&self) -> [u8; 6] {
+        self.last_mac
+    }
+
+    /// Changes a setting.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let command = Command::Set { name: name.to_owned(), value: value.to_owned() };
+        self.director.execute(command).unwrap();
+    }
+
+    /// Lets time pass, a tick at a time at first, and in longer steps from then on.
+    pub fn wait(&mut self, ticks: u32) {
+        let mut left = ticks;
+        while left > 0 {
+            let step = if ticks - left < 4 { 1 } else { left.min(50) };
+            left -= step;
+            let crew = self.crew();
+            crew.now = crew.now.plus(step);
+            let turns = if step == 1 { 4 } else { slots_for(CONNECTIONS) / 32 + 1 };
+            for _ in 0..turns {
+                crew.workers.iter_mut().for_each(|worker| _ = worker.turn(crew.now));
+            }
+            self.director.tick().unwrap();
+        }
+    }
+
+    /// Tables, counters and references between workers add up, when nothing is on its way.
+    pub fn audit(&mut self) {
+        let snapshot = self.director.snapshot();
+        let mut hanging = HashMap::new();
+        for worker in &mut self.crew().workers {
+            worker.pipeline().audit(&snapshot).unwrap();
+            worker.pipeline().hang(&mut hanging);
+        }
+        hanging.retain(|_, missing| *missing != 0);
+        assert!(hanging.is_empty(), "templates and the connections that they count: {hanging:?}");
+        self.check_identities();
     }
 
     /// Connections and templates, each with its worker.
@@ -236,14 +289,18 @@ impl Rig {
         self.kernel.0.lock().unwrap().drain(..).map(|(port, frame)| (port, frame.bytes()[14..].to_vec())).collect()
     }
 
+    /// The identity of a worker's counters.
+    pub fn check_worker(&self, worker: usize) {
+        let stats = &self.stats[worker];
+        let came = stats.received.get() + stats.handed_in.get();
+        let went = stats.forwarded.get() + stats.to_kernel.get() + stats.dropped();
+        assert_eq!(came, went + stats.held.get() + stats.handed_out.get(), "worker {worker}");
+    }
+
     /// The identities of the counters: of each worker, and of all together when nothing moves any more. And every frame
     /// is somewhere once.
     pub fn check_identities(&self) {
-        for (worker, stats) in self.stats.iter().enumerate() {
-            let came = stats.received.get() + stats.handed_in.get();
-            let went = stats.forwarded.get() + stats.to_kernel.get() + stats.dropped();
-            assert_eq!(came, went + stats.held.get() + stats.handed_out.get(), "worker {worker}");
-        }
+        (0..self.stats.len()).for_each(|worker| self.check_worker(worker));
         assert_eq!(
             self.sum(|stats| &stats.handed_out),
             self.sum(|stats| &stats.handed_in),

@@ -29,7 +29,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         conn.see(Direction::Request, signal(frame.bytes(), parsed), turn.snapshot.settings.is_secure());
         let expires = turn.now.plus(turn.snapshot.timeouts.of(conn.state));
         // Without room the packet passes by all the same.
-        match self.conns.insert(hash, conn, expires, Conn::evictable) {
+        let Self { conns, templates, .. } = self;
+        match conns.insert(hash, conn, expires, |conn| templates.evictable(conn)) {
             Ok(inserted) => {
                 self.ledger.stats.created.add(1);
                 if let Some(evicted) = inserted.evicted {
@@ -75,7 +76,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     /// An entry gave way to another.
     pub(super) fn evict(&mut self, turn: &Turn<'_>, evicted: &Conn) {
         self.ledger.stats.evicted.add(1);
-        self.leave_template(turn.now, evicted, Leaving::GaveWay);
+        self.templates.leave(evicted, Leaving::GaveWay, turn.now);
         super::unbind(evicted, turn.snapshot, &mut self.ledger);
     }
 }

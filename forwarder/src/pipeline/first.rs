@@ -1,6 +1,6 @@
 //! The packet that makes a connection: which service, which server, and the new entry.
 
-use super::persist::Choice;
+use super::persist::{Advice, Choice, Reference};
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, signal};
 use crate::conn::{self, Conn, Direction, Endpoints, Forward, Leaving};
 use crate::flow_table::SlotId;
@@ -32,7 +32,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if mark == 0 && answer::is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
             return Verdict::Kernel;
         }
-        if let Some(verdict) = self.misplaced(hash) {
+        if let Some(verdict) = self.misplaced(parsed) {
             return verdict;
         }
         if parsed.has_martian_source() {
@@ -43,7 +43,13 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             return self.no_connection(turn, frame, parsed);
         }
         let choice = match service.persistence {
-            Some(persistence) => self.choose_persistent(turn, service, protocol, &persistence, frame.bytes(), parsed),
+            Some(persistence) => {
+                match self.choose_persistent(turn, service, protocol, &persistence, frame.bytes(), parsed) {
+                    Advice::Chosen(choice) => choice,
+                    Advice::Asked(question) => return Verdict::Ask(question),
+                    Advice::Drop(reason) => return Verdict::Drop(reason),
+                }
+            }
             None => self.choose(turn, service, parsed),
         };
         if let Some(old) = replaced {
@@ -82,20 +88,22 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         choice: Choice,
     ) -> Verdict {
         let Some(destination) = turn.snapshot.destination(choice.destination) else {
+            self.not_made(choice.template);
             return Verdict::Drop(DropReason::DestinationGone);
         };
         let mut conn = new_conn(parsed, choice.destination, destination);
         if service.timeouts.is_some() {
             conn.set_own_timeouts();
         }
-        if let Some(SlotId(template)) = choice.template {
+        if let Some(Reference(template)) = choice.template {
             conn.set_template(template);
         }
         let secure = turn.snapshot.settings.is_secure();
         let change = conn.see(Direction::Request, signal(frame.bytes(), parsed), secure);
         let timeouts = service.timeouts.as_ref().unwrap_or(&turn.snapshot.timeouts);
         let expires = turn.now.plus(timeouts.of(conn.state));
-        let inserted = self.conns.insert(hash, conn, expires, Conn::evictable);
+        let Self { conns, templates, .. } = self;
+        let inserted = conns.insert(hash, conn, expires, |conn| templates.evictable(conn));
         let stats = &self.ledger.stats;
         match inserted {
             Ok(inserted) => {
@@ -106,6 +114,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             }
             Err(_) => {
                 stats.insert_failures.add(1);
+                self.not_made(choice.template);
                 // Without an entry, a datagram can still be delivered where nothing has to be translated back.
                 let stateless = parsed.protocol == Protocol::Udp as u8 && conn.forward() != Forward::Nat;
                 return if stateless {
@@ -118,7 +127,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         self.template_scheduled(turn.now, &choice);
         self.ledger.bind(choice.destination, destination, conn.is_active());
         if change.assured {
-            self.assure_template(&conn);
+            self.templates.assure(&conn);
         }
         self.count_first(parsed, &choice);
         self.deliver(turn, frame, parsed, &conn, destination)
@@ -127,13 +136,14 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     /// One-packet scheduling: the packet is sent on and nothing is remembered.
     fn one_packet<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, choice: &Choice) -> Verdict {
         let Some(destination) = turn.snapshot.destination(choice.destination) else {
+            self.not_made(choice.template);
             return Verdict::Drop(DropReason::DestinationGone);
         };
         let mut conn = new_conn(parsed, choice.destination, destination);
-        if let Some(SlotId(template)) = choice.template {
+        if let Some(Reference(template)) = choice.template {
             conn.set_template(template);
             self.template_scheduled(turn.now, choice);
-            self.leave_template(turn.now, &conn, Leaving::Ended);
+            self.templates.leave(&conn, Leaving::Ended, turn.now);
         }
         self.count_first(parsed, choice);
         self.deliver(turn, frame, parsed, &conn, destination)

@@ -3,9 +3,10 @@
 //!
 //! A destination becomes overloaded when a new connection brings it to its upper threshold, and is taken back when an
 //! entry goes that leaves it below the lower one (or, without one, below three quarters of the upper one): the rules
-//! of the kernel's ip_vs_bind_dest and ip_vs_unbind_dest.
+//! of the kernel's ip_vs_bind_dest and ip_vs_unbind_dest. With several workers the connections of all count, the others'
+//! as the last survey found them.
 
-use crate::service::{DestId, Destination};
+use crate::service::{DestId, Destination, Member};
 use crate::stats::{DestCounters, Load, Loads, Touched, WorkerStats};
 use std::sync::Arc;
 
@@ -26,6 +27,11 @@ impl Ledger {
         let words = stats.destinations.len().div_ceil(64);
         let touched = Touched::new(stats.destinations.len());
         Self { stats, overloaded: vec![0; words], others: Vec::new(), touched }
+    }
+
+    /// There are other workers from now on.
+    pub fn expect_others(&mut self) {
+        self.others = vec![Load::default(); self.stats.destinations.len()];
     }
 
     /// The loads as a scheduler sees them.
@@ -49,7 +55,38 @@ impl Ledger {
         self.counters(id).opened(active);
         self.touched.mark(id);
         if destination.upper != 0 && self.total(id) >= destination.upper {
-            self.overloaded[id.0 as usize / 64] |= 1 << (id.0 % 64);
+            self.close(id);
+        }
+    }
+
+    /// This worker chose a destination for a connection that another will make, and that no survey has found yet.
+    pub fn promise(&mut self, id: DestId, upper: u32, active: bool) {
+        if let Some(load) = self.others.get_mut(id.0 as usize) {
+            let count = if active { &mut load.active } else { &mut load.inactive };
+            *count = count.wrapping_add(1);
+            self.touched.mark(id);
+            if upper != 0 && self.total(id) >= upper {
+                self.close(id);
+            }
+        }
+    }
+
+    /// What a survey found: the other workers' connections of a destination, and whether one of them holds it to be over
+    /// its threshold.
+    pub fn others_have(&mut self, member: &Member, load: Load, closed: bool) {
+        let Some(known) = self.others.get_mut(member.id.0 as usize) else { return };
+        if *known != load {
+            *known = load;
+            self.touched.mark(member.id);
+        }
+        if member.upper != 0 {
+            let total = self.total(member.id);
+            if closed || total >= member.upper {
+                self.close(member.id);
+            }
+            if relieves(total, member.upper, member.lower) {
+                self.clear(member.id);
+            }
         }
     }
 
@@ -67,14 +104,7 @@ impl Ledger {
         self.counters(id).closed(active);
         self.touched.mark(id);
         let Some(destination) = destination else { return };
-        let total = u64::from(self.total(id));
-        let (upper, lower) = (u64::from(destination.upper), u64::from(destination.lower));
-        let relieved = match (upper, lower) {
-            (_, 1..) => total < lower,
-            (1.., 0) => total * 4 < upper * 3,
-            (0, 0) => true,
-        };
-        if relieved {
+        if relieves(self.total(id), destination.upper, destination.lower) {
             self.clear(id);
         }
     }
@@ -86,14 +116,31 @@ impl Ledger {
         }
     }
 
+    fn close(&mut self, id: DestId) {
+        self.overloaded[id.0 as usize / 64] |= 1 << (id.0 % 64);
+        self.counters(id).closed.set(true);
+        self.touched.mark(id);
+    }
+
     fn clear(&mut self, id: DestId) {
         self.overloaded[id.0 as usize / 64] &= !(1 << (id.0 % 64));
+        self.counters(id).closed.set(false);
         self.touched.mark(id);
     }
 
     fn total(&self, id: DestId) -> u32 {
         let load = self.loads().of(id);
-        load.active.saturating_add(load.inactive)
+        load.active.wrapping_add(load.inactive)
+    }
+}
+
+/// True if so many connections take a destination back that was over its threshold.
+fn relieves(total: u32, upper: u32, lower: u32) -> bool {
+    let (total, upper, lower) = (u64::from(total), u64::from(upper), u64::from(lower));
+    match (upper, lower) {
+        (_, 1..) => total < lower,
+        (1.., 0) => total * 4 < upper * 3,
+        (0, 0) => true,
     }
 }
 

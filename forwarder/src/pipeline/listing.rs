@@ -62,7 +62,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                 next.map_or(Listing::Templates(0), Listing::Conns)
             }
             Listing::Templates(from) => {
-                let next = self.templates.scan(from, limit, |_, template, expires| {
+                let next = self.templates.table.scan(from, limit, |_, template, expires| {
                     visit(template_view(template, expires.since(now)));
                 });
                 next.map_or(Listing::End, Listing::Templates)

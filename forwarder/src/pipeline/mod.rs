@@ -6,11 +6,12 @@
 //! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
 //! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger`
 //! and `schedulers` hold what a worker knows about destinations and services. With several workers, `ownership` stands
-//! between the two stages.
+//! between the two stages, and `survey` finds out what connections the others have.
 
 mod answer;
 mod audit;
 mod bypass;
+mod consult;
 mod exits;
 mod first;
 mod leave;
@@ -18,6 +19,7 @@ mod ledger;
 mod listing;
 mod ownership;
 mod path_mtu;
+mod peers;
 mod persist;
 mod related;
 mod reply;
@@ -25,11 +27,14 @@ mod request;
 mod schedulers;
 mod sip;
 mod steady;
+mod survey;
 mod sweep;
 mod verdict;
 
 pub use listing::{ConnView, Listing};
 pub use ownership::Share;
+pub(crate) use peers::Peers;
+use persist::Templates;
 pub use persist::templates_for;
 pub use verdict::{DropReason, Verdict, Waiting};
 
@@ -38,6 +43,7 @@ use crate::conn::{Conn, Direction, Leaving, Signal, Template};
 use crate::flow_table::{Candidate, Fate, FlowTable, Secret, Slot, SlotId, hash};
 use crate::parse::{Kind, Parsed, general, parse, plain};
 use crate::police::Bucket;
+use crate::rss::Spread;
 use crate::service::{Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
@@ -47,6 +53,7 @@ use packet_io::{BURST, Burst, Checksums, Frame, TableMemory};
 use path_mtu::PathMtus;
 use schedulers::Schedulers;
 use std::sync::Arc;
+use survey::Survey;
 use sweep::Sweep;
 
 /// A slot of the connection table: 64 bytes.
@@ -88,11 +95,18 @@ pub const NO_PORT: u16 = u16::MAX;
 /// The tables and states of one worker.
 pub struct Pipeline<M: TableMemory<ConnSlot>> {
     conns: FlowTable<Conn, M>,
-    templates: FlowTable<Template, Vec<TemplateSlot>>,
+    templates: Templates,
     schedulers: Schedulers,
     ledger: Ledger,
     secret: Secret,
     share: Share,
+    /// Which worker a client belongs to, if there are several.
+    spread: Option<Arc<Spread>>,
+    survey: Survey,
+    /// Questions to other workers about templates.
+    open: Vec<consult::Open>,
+    /// The number of the last question.
+    questions: u32,
     /// Identification of the next outer header that may be fragmented.
     ip_id: u16,
     /// ICMP errors that the director itself may send.
@@ -147,7 +161,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     ) -> Self {
         Self {
             conns,
-            templates,
+            templates: Templates { table: templates, share: Share::ALL, peers: Peers::default() },
+            open: Vec::new(),
+            questions: 0,
             schedulers: Schedulers::new(hash(0, &secret)),
             exits: Exits::new(stats.destinations.len()),
             ledger: Ledger::new(stats),
@@ -155,6 +171,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             errors: Bucket::new(ERRORS, ERRORS_AT_ONCE, Tick::default()),
             secret,
             share: Share::ALL,
+            spread: None,
+            survey: Survey::new(Vec::new()),
             version: 0,
             removals: 0,
             sweep: None,
@@ -164,15 +182,33 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
     }
 
-    /// The pipeline of one of several workers.
+    /// The pipeline of one of several workers, whose counters are these, by worker. All must have the same secret and
+    /// the same spread.
     #[must_use]
-    pub fn among(mut self, share: Share) -> Self {
-        self.share = share;
+    ///
+    /// # Panics
+    /// With more than 256 workers, or a table of templates that is larger than [`templates_for`] ever asks for.
+    pub fn among(mut self, share: Share, workers: &[Arc<WorkerStats>], spread: &Arc<Spread>) -> Self {
+        (self.share, self.templates.share) = (share, share);
+        assert!(self.templates.fit(), "too many workers or templates to tell them apart");
+        if share.is_all() {
+            return self;
+        }
         // Workers that draw or count alike would do the same at the same time.
         let own = hash(u64::from(share.worker) << 32, &self.secret);
         self.schedulers = Schedulers::new(own);
         self.ip_id = own as u16;
+        let others = workers.iter().filter(|stats| !Arc::ptr_eq(stats, &self.ledger.stats));
+        self.survey = Survey::new(others.cloned().collect());
+        self.spread = Some(spread.clone());
+        self.ledger.expect_others();
+        self.open.reserve(peers::OPEN);
         self
+    }
+
+    /// Connects it to the other workers.
+    pub(crate) fn meet(&mut self, peers: Peers) {
+        self.templates.peers = peers;
     }
 
     /// Which part of all connections is this worker's.
@@ -343,7 +379,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
     }
 
-    /// One packet that does not come in a burst: put together from fragments.
+    /// One packet that does not come in a burst: put together from fragments, or one that waited here.
     pub fn run_one<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F) -> Verdict {
         if turn.snapshot.index.is_empty() {
             return Verdict::Kernel;
@@ -355,7 +391,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             parsed.source_endpoint()
         };
         let hash = hash(client, &self.secret);
-        match self.owner_of_whole(turn, &parsed, hash) {
+        match self.owner_of_whole(turn, &parsed, client) {
             Some(owner) => Verdict::HandOver(owner),
             None => self.decide(turn, frame, &parsed, hash),
         }
@@ -393,7 +429,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let hash = hash(parsed.source_endpoint(), &self.secret);
         match self.conns.find(hash, |conn| conn.is_request(parsed.addresses, parsed.ports, parsed.protocol)) {
             Some(slot) => self.request(turn, frame, parsed, slot, hash),
-            None => match self.owner_of_request(turn, parsed, hash) {
+            None => match self.owner_of_request(turn, parsed) {
                 Some(owner) => Verdict::HandOver(owner),
                 None => self.first(turn, frame, parsed, hash, None),
             },
@@ -411,6 +447,14 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
     }
 
+    /// Looks a piece further at what connections other workers have.
+    #[inline]
+    pub fn survey(&mut self, snapshot: &Snapshot, now: Tick) {
+        if !self.survey.is_empty() {
+            self.survey.advance(snapshot, &mut self.ledger, now);
+        }
+    }
+
     /// Lets go the entries whose time is up, doing no more than `budget` allows (`FlowTable::advance`).
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) {
         if !self.ended.is_empty() {
@@ -418,7 +462,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
         let Self { conns, templates, ledger, .. } = self;
         conns.advance(now, budget, |conn, _| {
-            gone(conn, snapshot, templates, ledger);
+            if !templates.may_leave(conn) {
+                return Fate::Renew(now);
+            }
+            gone(conn, snapshot, now, templates, ledger);
             Fate::Expire
         });
         self.expire_templates(now, budget);
@@ -435,9 +482,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             let ended = conns.contains(slot) && conns.get(slot).is_ended();
             if ended
                 && now.passed(conns.expires(slot))
+                && templates.may_leave(conns.get(slot))
                 && let Some(conn) = conns.remove(slot)
             {
-                gone(&conn, snapshot, templates, ledger);
+                gone(&conn, snapshot, now, templates, ledger);
                 return false;
             }
             // One that was given more time is left to the hand.
@@ -490,12 +538,10 @@ fn destination_of<'a>(conn: &Conn, snapshot: &'a Snapshot) -> Option<&'a Destina
 }
 
 /// A connection's time is over.
-fn gone(conn: &Conn, snapshot: &Snapshot, templates: &mut FlowTable<Template, Vec<TemplateSlot>>, ledger: &mut Ledger) {
+fn gone(conn: &Conn, snapshot: &Snapshot, now: Tick, templates: &mut Templates, ledger: &mut Ledger) {
     ledger.stats.expired.add(1);
     unbind(conn, snapshot, ledger);
-    if let Some(template) = conn.template() {
-        let _ = templates.get_mut(template).left(Leaving::Ended);
-    }
+    templates.leave(conn, Leaving::Ended, now);
 }
 
 /// A connection's entry is gone: it counts no more.

@@ -1,6 +1,6 @@
 //! With several workers: which of them a frame belongs to.
 //!
-//! A connection belongs to the worker that the hash of its client's endpoint names, in both directions. A frame that
+//! A connection belongs to the worker that its client's endpoint names ([`crate::rss::Spread`]), in both directions. A frame that
 //! arrives elsewhere is handed over before anybody looks for its connection, and decided by its owner as if it had
 //! arrived there. Frames that concern no service are decided where they arrive.
 //!
@@ -12,7 +12,8 @@
 //! worker's, its pieces go there and are collected once more.
 
 use super::{ConnSlot, Pipeline, Staged, Turn, Verdict};
-use crate::flow_table::{self, hash, owner};
+use crate::conn::Direction;
+use crate::flow_table::{hash, owner};
 use crate::parse::{Kind, Parsed, Quoted, quoted};
 use packet_io::{Burst, Frame, TableMemory};
 
@@ -36,7 +37,7 @@ impl Share {
         self.of == 1
     }
 
-    /// The worker that a hash belongs to, unless it is this one.
+    /// The worker that a hash of anything but a client belongs to, unless it is this one.
     #[inline]
     #[must_use]
     pub fn other_owner(self, hash: u64) -> Option<u32> {
@@ -55,13 +56,19 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         staged: &[Staged],
         mut hand: impl FnMut(u32, F),
     ) {
-        for (slot, Staged { parsed, hash, .. }) in burst.slots_mut().iter_mut().zip(staged) {
+        let Some(spread) = &self.spread else { return };
+        for (slot, Staged { parsed, direction, .. }) in burst.slots_mut().iter_mut().zip(staged) {
             let owner = match parsed.kind {
                 Kind::Tcp | Kind::Udp | Kind::Sctp => {
-                    self.share.other_owner(*hash).filter(|_| turn.snapshot.may_concern(parsed))
+                    let client = match direction {
+                        Direction::Request => parsed.source_endpoint(),
+                        Direction::Reply => parsed.destination_endpoint(),
+                    };
+                    let owner = spread.owner(client);
+                    (owner != self.share.worker && turn.snapshot.may_concern(parsed)).then_some(owner)
                 }
                 Kind::Fragment => {
-                    let collector = self.share.other_owner(flow_table::hash(parsed.addresses, &self.secret));
+                    let collector = self.share.other_owner(hash(parsed.addresses, &self.secret));
                     collector.filter(|_| turn.snapshot.may_concern(parsed))
                 }
                 Kind::IcmpError => slot.as_ref().and_then(|frame| self.owner_of_error(turn, frame.bytes(), parsed)),
@@ -75,54 +82,56 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
     }
 
+    /// The worker that a client's connections belong to, unless it is this one.
+    #[inline]
+    pub(super) fn other_owner(&self, client: u64) -> Option<u32> {
+        let owner = self.spread.as_ref()?.owner(client);
+        (owner != self.share.worker).then_some(owner)
+    }
+
     /// The other worker to which an ICMP error goes from where it arrived.
     fn owner_of_error(&self, turn: &Turn<'_>, frame: &[u8], parsed: &Parsed) -> Option<u32> {
         let gue_port = |port| turn.snapshot.gue_ports.contains(&port);
         let [first, second] = clients_of_error(turn, &quoted(frame, parsed, gue_port)?);
-        self.share.other_owner(hash(first.or(second)?, &self.secret))
+        self.other_owner(first.or(second)?)
     }
 
     /// An ICMP error for which this worker found no connection: on to the owner of the second guess, if this worker was
     /// that of the first.
     pub(super) fn next_owner_of_error(&self, turn: &Turn<'_>, quote: &Quoted) -> Option<u32> {
         let [Some(first), Some(second)] = clients_of_error(turn, quote) else { return None };
-        match self.share.other_owner(hash(first, &self.secret)) {
+        match self.other_owner(first) {
             Some(_) => None,
-            None => self.share.other_owner(hash(second, &self.secret)),
+            None => self.other_owner(second),
         }
     }
 
     /// A real server's packet that is no reply: on to the owner of its request, if this worker is that of the reply.
-    /// `request` is the hash as a request.
-    pub(super) fn owner_of_request(&self, turn: &Turn<'_>, parsed: &Parsed, request: u64) -> Option<u32> {
-        let next = self.share.other_owner(request)?;
-        let reply = hash(parsed.destination_endpoint(), &self.secret);
-        let mine = self.share.other_owner(reply).is_none();
+    pub(super) fn owner_of_request(&self, turn: &Turn<'_>, parsed: &Parsed) -> Option<u32> {
+        let next = self.other_owner(parsed.source_endpoint())?;
+        let mine = self.other_owner(parsed.destination_endpoint()).is_none();
         (mine && turn.snapshot.may_be_virtual(parsed.destination())).then_some(next)
     }
 
-    /// The other worker that a packet belongs to which was put together from fragments. `hash` is that of the client if
-    /// the direction was guessed right.
-    pub(super) fn owner_of_whole(&self, turn: &Turn<'_>, parsed: &Parsed, hash: u64) -> Option<u32> {
-        if self.share.is_all() {
+    /// The other worker that a packet belongs to which was put together from fragments; pieces stay here. `client`
+    /// is the client's endpoint if the direction was guessed right.
+    pub(super) fn owner_of_whole(&self, turn: &Turn<'_>, parsed: &Parsed, client: u64) -> Option<u32> {
+        if self.share.is_all() || parsed.kind == Kind::Fragment {
             return None;
         }
-        let owner = self.share.other_owner(hash)?;
+        let owner = self.other_owner(client)?;
         // Its pieces came from that owner, where it was no reply.
         let guessed_wrong = turn.snapshot.nat_servers.may_contain(parsed.source())
             && turn.snapshot.may_be_virtual(parsed.destination())
-            && self.share.other_owner(flow_table::hash(parsed.source_endpoint(), &self.secret)).is_none();
+            && self.other_owner(parsed.source_endpoint()).is_none();
         (!guessed_wrong).then_some(owner)
     }
 
     /// The first packet of a connection of a service must be decided by its owner. It nearly always is; but workers may
     /// hold different snapshots for a moment, and guess differently.
     #[inline]
-    pub(super) fn misplaced(&self, hash: u64) -> Option<Verdict> {
-        if self.share.is_all() {
-            return None;
-        }
-        self.share.other_owner(hash).map(Verdict::HandOver)
+    pub(super) fn misplaced(&self, parsed: &Parsed) -> Option<Verdict> {
+        self.other_owner(parsed.source_endpoint()).map(Verdict::HandOver)
     }
 }
 

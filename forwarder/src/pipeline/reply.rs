@@ -31,7 +31,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if !matches!(parsed.kind, Kind::Tcp | Kind::Udp | Kind::Sctp) {
             return None;
         }
-        self.share.other_owner(hash(parsed.destination_endpoint(), &self.secret))
+        self.other_owner(parsed.destination_endpoint())
     }
 
     /// A frame that the kernel sends: nearly always it leaves as it is. Where the director itself is a real server, it

@@ -140,7 +140,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.ledger.moved(conn.dest, active);
         }
         if change.assured {
-            self.assure_template(&conn);
+            self.templates.assure(&conn);
         }
         let timeout = timeouts(turn, &conn, destination).of(conn.state);
         self.conns.rearm(slot, turn.now.plus(timeout));

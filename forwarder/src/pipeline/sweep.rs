@@ -40,19 +40,22 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             Sweep::Due(moment) if !now.passed(moment) => return,
             Sweep::Due(_) => Some(Sweep::Conns(0)),
             Sweep::Conns(from) => {
-                let next = self.sweep_conns(from, snapshot);
+                let next = self.sweep_conns(from, snapshot, now);
                 Some(next.map_or(Sweep::Templates(0), Sweep::Conns))
             }
             Sweep::Templates(from) => self.sweep_templates(from, snapshot).map(Sweep::Templates),
         };
     }
 
-    fn sweep_conns(&mut self, from: usize, snapshot: &Snapshot) -> Option<usize> {
+    fn sweep_conns(&mut self, from: usize, snapshot: &Snapshot, now: Tick) -> Option<usize> {
         let Self { conns, templates, ledger, .. } = self;
+        if !templates.peers.may_tell_all(SLOTS) {
+            return Some(from);
+        }
         conns.retain(from, SLOTS, |_, conn| {
             let keep = destination_of(conn, snapshot).is_none_or(|destination| destination.available);
             if !keep {
-                gone(conn, snapshot, templates, ledger);
+                gone(conn, snapshot, now, templates, ledger);
             }
             keep
         })
@@ -60,7 +63,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 
     fn sweep_templates(&mut self, from: usize, snapshot: &Snapshot) -> Option<usize> {
         let Self { templates, ledger, .. } = self;
-        templates.retain(from, SLOTS, |_, template| {
+        templates.table.retain(from, SLOTS, |_, template| {
             let destination =
                 snapshot.destination(template.dest).filter(|destination| destination.generation == template.generation);
             let keep = template.connections() > 0 || destination.is_none_or(|destination| destination.available);

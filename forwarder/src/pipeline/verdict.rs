@@ -24,6 +24,8 @@ pub enum Verdict {
     Kernel,
     /// It waits for this neighbour's MAC address.
     Hold(Waiting),
+    /// It waits for what another worker answers to the question of this number.
+    Ask(u32),
     /// Another worker decides, the one with this number; it gets the frame as it came.
     HandOver(u32),
     /// It is dropped.

@@ -68,6 +68,8 @@ pub struct Flags {
 pub struct Definition {
     /// The name on ipvsadm's command line.
     pub name: &'static str,
+    /// It weighs servers by their connections, of all workers.
+    pub by_load: bool,
     /// Builds the table of a service from its members, where the scheduler has one.
     pub prepare: fn(&[Member], Flags, Family) -> Table,
     /// The state of a service that is new or gets this scheduler at this moment. `seed` feeds the random draws of
@@ -81,20 +83,20 @@ pub struct Kind(pub u8);
 
 /// Every scheduler: one line each.
 pub const SCHEDULERS: &[Definition] = &[
-    Definition { name: "rr", prepare: no_table, start: rr::start },
-    Definition { name: "wrr", prepare: no_table, start: wrr::start },
-    Definition { name: "lc", prepare: no_table, start: least::start_lc },
-    Definition { name: "wlc", prepare: no_table, start: least::start_wlc },
-    Definition { name: "lblc", prepare: no_table, start: lblc::start },
-    Definition { name: "lblcr", prepare: no_table, start: lblcr::start },
-    Definition { name: "dh", prepare: hash::prepare_dh, start: hash::start_dh },
-    Definition { name: "sh", prepare: hash::prepare_sh, start: hash::start_sh },
-    Definition { name: "sed", prepare: no_table, start: delay::start_sed },
-    Definition { name: "nq", prepare: no_table, start: delay::start_nq },
-    Definition { name: "fo", prepare: no_table, start: failover::start_fo },
-    Definition { name: "ovf", prepare: no_table, start: failover::start_ovf },
-    Definition { name: "mh", prepare: mh::prepare, start: mh::start },
-    Definition { name: "twos", prepare: no_table, start: twos::start },
+    Definition { name: "rr", by_load: false, prepare: no_table, start: rr::start },
+    Definition { name: "wrr", by_load: false, prepare: no_table, start: wrr::start },
+    Definition { name: "lc", by_load: true, prepare: no_table, start: least::start_lc },
+    Definition { name: "wlc", by_load: true, prepare: no_table, start: least::start_wlc },
+    Definition { name: "lblc", by_load: true, prepare: no_table, start: lblc::start },
+    Definition { name: "lblcr", by_load: true, prepare: no_table, start: lblcr::start },
+    Definition { name: "dh", by_load: false, prepare: hash::prepare_dh, start: hash::start_dh },
+    Definition { name: "sh", by_load: false, prepare: hash::prepare_sh, start: hash::start_sh },
+    Definition { name: "sed", by_load: true, prepare: no_table, start: delay::start_sed },
+    Definition { name: "nq", by_load: true, prepare: no_table, start: delay::start_nq },
+    Definition { name: "fo", by_load: false, prepare: no_table, start: failover::start_fo },
+    Definition { name: "ovf", by_load: true, prepare: no_table, start: failover::start_ovf },
+    Definition { name: "mh", by_load: false, prepare: mh::prepare, start: mh::start },
+    Definition { name: "twos", by_load: true, prepare: no_table, start: twos::start },
 ];
 
 fn no_table(_: &[Member], _: Flags, _: Family) -> Table {

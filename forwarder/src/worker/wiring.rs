@@ -6,7 +6,7 @@
 //! ready to leave.
 
 use super::egress::{Egress, Leaving, Outlet};
-use crate::pipeline::Share;
+use crate::pipeline::{Peers, Share};
 use packet_io::{BURST, Frame, RxQueue, TxQueue};
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -72,6 +72,8 @@ pub struct Wiring<R, T, F> {
     pub(super) incoming: Vec<Consumer<Handed<F>>>,
     /// Ready frames of workers without a transmit queue, each with its port.
     pub(super) carried: Vec<(u16, Consumer<Leaving<F>>)>,
+    /// To talk about persistence.
+    pub(super) peers: Peers,
 }
 
 /// No worker has a transmit queue of a port.
@@ -90,7 +92,7 @@ where
         let (receive, egress) =
             (0..).zip(queues).map(|(port, (rx, tx))| ((port, rx), Egress::new(Outlet::Queue(tx)))).unzip();
         let (outgoing, incoming, carried) = (Vec::new(), Vec::new(), Vec::new());
-        Self { share: Share::ALL, receive, egress, outgoing, incoming, carried }
+        Self { share: Share::ALL, receive, egress, outgoing, incoming, carried, peers: Peers::default() }
     }
 
     /// The workers that these queues are for: the outer vector is by worker, the inner ones by port, alike for all. A
@@ -133,10 +135,12 @@ where
             });
             let share = Share { worker: worker as u32, of: count as u32 };
             let outgoing = outgoing.collect();
-            wirings.push(Self { share, receive, egress, outgoing, incoming: Vec::new(), carried: Vec::new() });
+            let (incoming, carried, peers) = (Vec::new(), Vec::new(), Peers::default());
+            wirings.push(Self { share, receive, egress, outgoing, incoming, carried, peers });
         }
-        for ((wiring, incoming), carried) in wirings.iter_mut().zip(incoming).zip(carried) {
-            (wiring.incoming, wiring.carried) = (incoming, carried);
+        let ends = incoming.into_iter().zip(carried).zip(Peers::mesh(count));
+        for (wiring, ((incoming, carried), peers)) in wirings.iter_mut().zip(ends) {
+            (wiring.incoming, wiring.carried, wiring.peers) = (incoming, carried, peers);
         }
         Ok(wirings)
     }

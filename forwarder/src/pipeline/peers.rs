@@ -1,0 +1,116 @@
+//! The rings by which workers tell each other about persistence templates.
+//!
+//! They are bounded, and still nothing is lost. What may wait ([`Peers::may_tell`]) leaves room for what may not: the
+//! answers to questions, of which each worker has so many open at a time, and giving back what was answered.
+
+use super::persist::Reference;
+use crate::conn::Leaving;
+use crate::service::{DestId, ServiceId};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// Messages in a ring.
+const RING: usize = 1024;
+/// Questions that one worker may have open.
+pub(super) const OPEN: usize = 128;
+/// Room that is kept: for answers to all questions of the other, and for giving back what all of ours were answered.
+const KEPT: usize = 2 * OPEN;
+
+/// What a worker tells another.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Message {
+    /// Which server does this connection get by its template?
+    Ask(Question),
+    /// The answer to one's own question of this number.
+    Answer(u32, Option<Answer>),
+    /// A connection left a template of the other's.
+    Left(Reference, Leaving),
+    /// A connection proved real, and so did its template, which is the other's.
+    Assured(Reference),
+}
+
+/// A connection that a template is to choose the server for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub number: u32,
+    pub service: ServiceId,
+    /// The service's.
+    pub generation: u32,
+    pub flow: Flow,
+    /// A hash of the SIP Call-ID, or 0.
+    pub call: u64,
+}
+
+/// Addresses, ports and protocol of a connection's first packet, as in `Parsed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flow {
+    pub addresses: u64,
+    pub ports: u32,
+    pub protocol: u8,
+}
+
+/// The server of a connection. Its template, if there is one, counts the connection from now on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub destination: DestId,
+    /// The destination's.
+    pub generation: u16,
+    pub template: Option<Reference>,
+}
+
+/// One worker's ends of the rings.
+#[derive(Debug, Default)]
+pub(crate) struct Peers(Vec<Option<Peer>>);
+
+#[derive(Debug)]
+struct Peer {
+    to: Producer<Message>,
+    from: Consumer<Message>,
+}
+
+impl Peers {
+    /// The ends of each of so many workers.
+    pub fn mesh(workers: usize) -> Vec<Self> {
+        let ring = |there| if there { RingBuffer::new(RING) } else { RingBuffer::new(0) };
+        let mut to: Vec<Vec<_>> = Vec::new();
+        let mut from: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        for worker in 0..workers {
+            let (producers, consumers): (Vec<_>, Vec<_>) = (0..workers).map(|other| ring(other != worker)).unzip();
+            to.push(producers);
+            from.iter_mut().zip(consumers).for_each(|(from, consumer)| from.push(consumer));
+        }
+        let ends = to.into_iter().zip(from).enumerate();
+        ends.map(|(worker, (to, from))| {
+            let peers = to.into_iter().zip(from).enumerate();
+            Self(peers.map(|(other, (to, from))| (other != worker).then_some(Peer { to, from })).collect())
+        })
+        .collect()
+    }
+
+    /// True if there is room for so many messages that may wait.
+    pub(super) fn may_tell(&self, worker: u32, messages: usize) -> bool {
+        self.peer(worker).is_none_or(|peer| peer.to.slots() >= KEPT + messages)
+    }
+
+    /// True if there is room for so many messages that may wait, to every worker.
+    pub(super) fn may_tell_all(&self, messages: usize) -> bool {
+        (0..self.0.len() as u32).all(|worker| self.may_tell(worker, messages))
+    }
+
+    /// Tells another worker.
+    pub(super) fn tell(&mut self, worker: u32, message: Message) {
+        if let Some(Some(peer)) = self.0.get_mut(worker as usize) {
+            let told = peer.to.push(message);
+            debug_assert!(told.is_ok(), "room is kept for what cannot wait");
+        }
+    }
+
+    /// What another worker told, and which, in its order.
+    pub(super) fn hear(&mut self) -> Option<(u32, Message)> {
+        let peers = (0u32..).zip(&mut self.0);
+        peers.filter_map(|(worker, peer)| Some((worker, peer.as_mut()?.from.pop().ok()?))).next()
+    }
+
+    fn peer(&self, worker: u32) -> Option<&Peer> {
+        self.0.get(worker as usize)?.as_ref()
+    }
+}

@@ -1,0 +1,51 @@
+//! Several workers on real queues: whichever of them a frame reaches, connections are balanced as ever.
+
+mod lab;
+
+use lab::{Director, Driver, Lab, Options, eventually};
+use std::collections::BTreeMap;
+
+/// NAT with two workers or more: requests and replies of a connection come by different queues.
+fn balance(options: Options) {
+    let Some(lab) = Lab::new() else { return };
+    let director = Director::start_with(&lab, options);
+    director.configure(&[
+        "-A -t 172.16.0.1:8080 -s wlc",
+        "-a -t 172.16.0.1:8080 -r 192.168.1.2:80 -m",
+        "-a -t 172.16.0.1:8080 -r 192.168.1.3:80 -m",
+        "-A -t 172.16.0.1:8081 -s rr -p 300",
+        "-a -t 172.16.0.1:8081 -r 192.168.1.2:80 -m",
+        "-a -t 172.16.0.1:8081 -r 192.168.1.3:80 -m",
+    ]);
+    let answers = lab.curl("client", "http://172.16.0.1:8080/", 20);
+    let shares = answers.iter().fold(BTreeMap::<_, u32>::new(), |mut shares, who| {
+        *shares.entry(who.as_str()).or_default() += 1;
+        shares
+    });
+    // Connections come one after the other, slower than workers look at each other.
+    assert!(shares.keys().eq(["rs2", "rs3"].iter()) && shares["rs2"].abs_diff(10) <= 2, "{shares:?}");
+
+    // A client stays with its server over connections that belong to different workers.
+    let answers = lab.curl("client", "http://172.16.0.1:8081/", 12);
+    assert!(
+        ["rs2", "rs3"].contains(&answers[0].as_str()) && answers.iter().all(|who| *who == answers[0]),
+        "{answers:?}"
+    );
+
+    // Nothing was lost between them.
+    eventually("quiet rings", || {
+        let counters = director.counters();
+        let went = counters.forwarded + counters.to_kernel + counters.held + counters.drops.values().sum::<u64>();
+        counters.handed.0 > 0 && counters.handed.0 == counters.handed.1 && counters.received == went
+    });
+}
+
+#[test]
+fn three_workers_on_the_queues_of_a_packet_fanout() {
+    balance(Options { more_workers: 2, ..Options::default() });
+}
+
+#[test]
+fn two_workers_on_ports_with_one_queue() {
+    balance(Options { more_workers: 1, driver: Driver::Pcap, ..Options::default() });
+}
