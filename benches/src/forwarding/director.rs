@@ -31,7 +31,9 @@ pub struct Director {
 impl Director {
     /// Starts it on `file`, whose frames belong to `flows` connections.
     pub fn start(set_up: &SetUp, mode: Mode, proto: Proto, flows: usize, frames: usize, file: &Path) -> Result<Self> {
-        let device = format!("net_pcap0,rx_pcap={},infinite_rx=1", file.display());
+        // A queue for each worker, all with the same frames.
+        let queues = format!("rx_pcap={},", file.display()).repeat(set_up.workers);
+        let device = format!("net_pcap0,{queues}infinite_rx=1");
         let (program, rvsadm) = launch(set_up, mode, proto, flows, frames, &device)?;
         let mut director = Self { program };
         director.prime(&rvsadm, flows)?;
@@ -121,7 +123,7 @@ fn launch(
     let socket = set_up.path("rvsd.sock");
     let mut command = Command::new(&set_up.rvsd);
     command
-        .args(set_up.eal("rvsd", device))
+        .args(set_up.eal("rvsd", device, set_up.workers))
         .arg("--")
         .args(["--log-level", "warn", "--mbuf-size", "512"])
         .args(["--mbufs", &set_up.mbufs(frames).to_string()])
@@ -131,7 +133,7 @@ fn launch(
         .arg("--socket")
         .arg(&socket);
     let mut program = Program::start("rvsd", &mut command, set_up.path("rvsd.log"))?;
-    program.wait_until_up(&set_up.prefix("rvsd"))?;
+    program.wait_until_up(&set_up.prefix("rvsd"), set_up.workers)?;
     let rvsadm = Rvsadm { program: set_up.rvsadm.clone(), socket };
     rvsadm.wait()?;
     // In one step, so that no connection is scheduled while some of the servers are missing.

@@ -22,8 +22,8 @@ pub struct Program {
     child: Child,
     log: PathBuf,
     telemetry: Option<Telemetry>,
-    /// The lcore's thread.
-    thread: PathBuf,
+    /// The threads of its lcores.
+    threads: Vec<PathBuf>,
 }
 
 /// Frames that a port has received and sent.
@@ -50,11 +50,11 @@ impl Program {
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        Ok(Self { name, child, log, telemetry: None, thread: PathBuf::new() })
+        Ok(Self { name, child, log, telemetry: None, threads: Vec::new() })
     }
 
-    /// Waits until its port is there and its lcore runs. `prefix` is its --file-prefix.
-    pub fn wait_until_up(&mut self, prefix: &str) -> Result<()> {
+    /// Waits until its port is there and so many lcores run. `prefix` is its --file-prefix.
+    pub fn wait_until_up(&mut self, prefix: &str, lcores: usize) -> Result<()> {
         let until = Instant::now() + START;
         loop {
             self.check_alive()?;
@@ -63,9 +63,10 @@ impl Program {
             }
             if self.telemetry.is_some()
                 && self.counts().is_ok()
-                && let Some(thread) = self.lcore_thread()
+                && let threads = self.lcore_threads()
+                && threads.len() == lcores
             {
-                self.thread = thread;
+                self.threads = threads;
                 return Ok(());
             }
             ensure!(Instant::now() < until, "{} is not up after {START:?}: {}", self.name, self.said());
@@ -109,13 +110,14 @@ impl Program {
         lines[lines.len().saturating_sub(8)..].join(" | ")
     }
 
-    fn lcore_thread(&self) -> Option<PathBuf> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
-        tasks.flatten().map(|task| task.path()).find(|task| {
-            // The main lcore has no thread of such a name (of one release or another), and there is one other.
+    fn lcore_threads(&self) -> Vec<PathBuf> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten();
+        let is_worker = |task: &PathBuf| {
+            // The main lcore has no thread of such a name (of one release or another).
             let name = fs::read_to_string(task.join("comm")).unwrap_or_default();
             name.starts_with("rte-worker") || name.starts_with("lcore-worker")
-        })
+        };
+        tasks.flatten().map(|task| task.path()).filter(is_worker).collect()
     }
 
     /// Stops all of its threads.
@@ -146,9 +148,13 @@ impl Program {
         Ok(Sample { cpu, counts: self.counts()? })
     }
 
+    /// Of all its lcores together.
     fn cpu(&self) -> Result<Duration> {
-        let path = self.thread.join("schedstat");
-        let text = fs::read_to_string(&path).with_context(|| format!("{} has ended: {}", self.name, self.said()))?;
+        self.threads.iter().map(|thread| self.cpu_of(&thread.join("schedstat"))).sum()
+    }
+
+    fn cpu_of(&self, path: &Path) -> Result<Duration> {
+        let text = fs::read_to_string(path).with_context(|| format!("{} has ended: {}", self.name, self.said()))?;
         let nanoseconds = text.split_whitespace().next().and_then(|word| word.parse().ok());
         Ok(Duration::from_nanos(nanoseconds.with_context(|| format!("{} has no CPU time", path.display()))?))
     }

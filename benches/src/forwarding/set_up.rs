@@ -19,6 +19,8 @@ pub struct SetUp {
     pub rvsadm: PathBuf,
     pub testpmd: PathBuf,
     pub tsc_hz: f64,
+    /// The director's.
+    pub workers: usize,
     directory: tempfile::TempDir,
     cpus: (usize, usize),
     huge: HugePages,
@@ -27,7 +29,7 @@ pub struct SetUp {
 }
 
 impl SetUp {
-    pub fn new(testpmd: PathBuf) -> Result<Self> {
+    pub fn new(testpmd: PathBuf, workers: usize) -> Result<Self> {
         let own = std::env::current_exe()?;
         let programs = own.parent().context("this program is nowhere")?;
         let set_up = Self {
@@ -35,6 +37,7 @@ impl SetUp {
             rvsadm: programs.join("rvsadm"),
             testpmd,
             tsc_hz: process::tsc_hz()?,
+            workers,
             directory: tempfile::Builder::new().prefix("rvs-bench-").tempdir()?,
             cpus: process::cpus()?,
             huge: HugePages::default(),
@@ -58,7 +61,7 @@ impl SetUp {
 
     /// Frames in a pool, for a file of so many.
     pub fn mbufs(&self, frames: usize) -> usize {
-        frames + SPARE
+        self.workers * frames + SPARE * self.workers
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -70,10 +73,11 @@ impl SetUp {
         format!("rvs_bench_{program}_{}", std::process::id())
     }
 
-    /// The EAL's arguments.
-    pub fn eal(&self, program: &str, device: &str) -> Vec<String> {
-        let mut arguments: Vec<String> =
-            ["-l", &format!("{},{}", self.cpus.0, self.cpus.1), "--no-pci"].map(str::to_owned).into();
+    /// The EAL's arguments, with so many lcores beside the main one, on the two CPUs in turn.
+    pub fn eal(&self, program: &str, device: &str, lcores: usize) -> Vec<String> {
+        let cpu = |lcore: usize| if lcore.is_multiple_of(2) { self.cpus.0 } else { self.cpus.1 };
+        let lcores: Vec<_> = (0..=lcores).map(|lcore| format!("{lcore}@{}", cpu(lcore))).collect();
+        let mut arguments = vec![format!("--lcores={}", lcores.join(",")), "--no-pci".to_owned()];
         arguments.extend([format!("--file-prefix={}", self.prefix(program)), format!("--vdev={device}")]);
         match self.ordinary {
             Some(mib) => arguments.extend(["--no-huge".to_owned(), "-m".to_owned(), mib.to_string()]),

@@ -22,11 +22,11 @@ impl Yardstick {
         command
             .arg("-oL")
             .arg(&set_up.testpmd)
-            .args(set_up.eal("testpmd", &device))
+            .args(set_up.eal("testpmd", &device, 1))
             .args(["--", "-i", "--no-flush-rx", "--mbuf-size=512", "--burst=32"])
             .arg(format!("--total-num-mbufs={}", set_up.mbufs(frames)));
         let mut program = Program::start("testpmd", &mut command, set_up.path("testpmd.log"))?;
-        program.wait_until_up(&set_up.prefix("testpmd"))?;
+        program.wait_until_up(&set_up.prefix("testpmd"), 1)?;
         Ok(Self { program, mode: "" })
     }
 
