@@ -2,7 +2,8 @@
 
 use crate::command::{Command, Error, Reply};
 use crate::ipvsadm::Executor;
-use crate::socket::{Answer, LONGEST_ANSWER};
+use crate::protocol::Answer;
+use crate::socket::LONGEST_ANSWER;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

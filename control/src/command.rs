@@ -12,14 +12,17 @@ pub use error::Error;
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, WorkerView};
-pub use reply::{ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting, Statistics};
+pub use reply::{
+    Change, ChangePage, ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting,
+    Statistics, Version,
+};
 
 use forwarder::service::Method;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Something to do, or to ask.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// `-A`: fails with [`Error::ServiceExists`] or [`Error::SchedulerNotFound`].
@@ -112,6 +115,12 @@ pub enum Command {
     Statistics,
     /// Answers [`Reply::Version`].
     Version,
+    /// What was changed lately: answers [`Reply::Changes`].
+    Changes {
+        /// The changes from this number on; without it none, but the number of the next one.
+        #[serde(default)]
+        since: Option<u64>,
+    },
     /// What each worker does and did: answers [`Reply::Workers`].
     Workers,
     /// The ports and what they counted: answers [`Reply::Ports`].
@@ -141,8 +150,49 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// True if it changes something.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::AddService(_)
+            | Self::EditService(_)
+            | Self::DeleteService { .. }
+            | Self::AddServer { .. }
+            | Self::EditServer { .. }
+            | Self::DeleteServer { .. }
+            | Self::Clear
+            | Self::Zero { .. }
+            | Self::SetTimeouts(_)
+            | Self::StartDaemon(_)
+            | Self::StopDaemon { .. }
+            | Self::Set { .. }
+            | Self::AddMark(_)
+            | Self::DeleteMark(_)
+            | Self::Transaction { .. }
+            | Self::Each { .. }
+            | Self::StartForwarding
+            | Self::StopForwarding
+            | Self::ClearForwarding
+            | Self::SetPromiscuous { .. } => true,
+            Self::Services { .. }
+            | Self::Connections { .. }
+            | Self::Timeouts
+            | Self::Daemons
+            | Self::Settings
+            | Self::Marks
+            | Self::Statistics
+            | Self::Version
+            | Self::Changes { .. }
+            | Self::Workers
+            | Self::Ports { .. }
+            | Self::Forwarding => false,
+        }
+    }
+}
+
 /// A virtual service as an operator describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
     /// Its name.
@@ -192,7 +242,7 @@ fn default_scheduler() -> String {
 }
 
 /// `-b`: what a flag means depends on the scheduler (sh and mh: 1 is fallback, 2 is port).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[allow(missing_docs)]
 pub struct SchedulerFlags {
@@ -210,7 +260,7 @@ impl SchedulerFlags {
 }
 
 /// A real server as an operator describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
     /// Its address.
@@ -220,6 +270,7 @@ pub struct ServerSpec {
     pub port: u16,
     /// `-g` (default), `-i` or `-m`.
     #[serde(with = "method", default = "default_method")]
+    #[schemars(with = "names::MethodJson")]
     pub method: Method,
     /// `-w`, 0 to 2147483647; 0 quiesces.
     #[serde(default = "default_weight")]
@@ -255,7 +306,7 @@ fn default_weight() -> u32 {
 }
 
 /// Connection timeouts that an operator can set, in seconds, 0 to 2678400. In `--set`, 0 leaves one as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
     /// TCP, ESTABLISHED.
@@ -273,7 +324,7 @@ impl Default for Timeouts {
 }
 
 /// The two ends of connection synchronisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonRole {
     /// Sends.
@@ -283,7 +334,7 @@ pub enum DaemonRole {
 }
 
 /// `--start-daemon`. What is left out is the kernel's default.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DaemonSpec {
     /// Master or backup.

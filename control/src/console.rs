@@ -70,6 +70,8 @@ pub struct Console<'a> {
     pub output: &'a mut dyn Write,
     /// Refusals.
     pub errors: &'a mut dyn Write,
+    /// Shows and lists are JSON, whether the line says so or not.
+    json: bool,
     /// Files that are being loaded, one from another.
     loading: usize,
 }
@@ -83,7 +85,13 @@ impl<'a> Console<'a> {
         output: &'a mut dyn Write,
         errors: &'a mut dyn Write,
     ) -> Self {
-        Self { executor, names, place, output, errors, loading: 0 }
+        Self { executor, names, place, output, errors, json: false, loading: 0 }
+    }
+
+    /// The same session, in which shows and lists are JSON.
+    #[must_use]
+    pub fn in_json(self) -> Self {
+        Self { json: true, ..self }
     }
 }
 
@@ -142,6 +150,12 @@ impl Console<'_> {
 #[must_use]
 pub fn is_command(word: &str) -> bool {
     commands::is_command(word)
+}
+
+/// What `help all` shows.
+#[must_use]
+pub fn help_all() -> String {
+    commands::help(Some("all"))
 }
 
 #[cfg(test)]

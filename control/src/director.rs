@@ -3,7 +3,9 @@
 //! Every command of every front end comes to [`Director::execute`]; a command that changes the data path is answered
 //! when every worker has taken the new snapshot.
 
+mod journal;
 mod meter;
+pub mod still;
 
 use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, PortView, Reply, WorkerView};
 use crate::publish::Builder;
@@ -14,6 +16,7 @@ use forwarder::publication::{Publisher, Stalled, Subscription};
 use forwarder::route::{NextHop, Port, Routes};
 use forwarder::service::{DestId, Snapshot};
 use forwarder::stats::WorkerStats;
+use journal::Journal;
 use meter::{Baseline, Meter};
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
@@ -54,6 +57,7 @@ pub struct Director<W> {
     forwarding: bool,
     baseline: Baseline,
     meter: Meter,
+    journal: Journal,
 }
 
 impl<W: Workers> Director<W> {
@@ -63,8 +67,17 @@ impl<W: Workers> Director<W> {
         let slots = stats.iter().map(|stats| stats.destinations.len()).min().unwrap_or_default();
         let limits = Limits { destinations: slots as u32, ..Limits::default() };
         let state = State::new(limits, workers.now());
-        let (baseline, meter) = (Baseline::default(), Meter::default());
-        Self { state, builder, publisher, stats, workers, forwarding: true, baseline, meter }
+        Self {
+            state,
+            builder,
+            publisher,
+            stats,
+            workers,
+            forwarding: true,
+            baseline: Baseline::default(),
+            meter: Meter::default(),
+            journal: Journal::default(),
+        }
     }
 
     /// Does a command. One that is refused changed nothing.
@@ -72,6 +85,22 @@ impl<W: Workers> Director<W> {
     /// # Errors
     /// Why it was refused; or [`Error::Stalled`] when a worker did not take the change in time (it was made all the same).
     pub fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        if let Command::Changes { since } = command {
+            return Ok(Reply::Changes(self.journal.since(since)));
+        }
+        let change = command.is_change().then(|| command.clone());
+        let result = self.dispatch(command);
+        if let Some(change) = change {
+            match &result {
+                Ok(reply) => self.journal.done(change, reply),
+                Err(Error::Stalled { .. }) => self.journal.done(change, &Reply::Done),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn dispatch(&mut self, command: Command) -> Result<Reply, Error> {
         match command {
             Command::Workers => Ok(Reply::Workers(self.worker_views())),
             Command::Ports { port, extended } => self.ports(port, extended).map(Reply::Ports),

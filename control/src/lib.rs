@@ -11,6 +11,7 @@ pub mod director;
 pub mod interactive;
 pub mod ipvsadm;
 pub mod kernel;
+pub mod protocol;
 pub mod publish;
 pub mod server;
 pub mod socket;

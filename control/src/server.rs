@@ -1,32 +1,29 @@
-//! The daemon's end of the control socket: a thread for each client, everything bounded.
+//! The daemon's end of the control socket: a thread for each client, and not too many of them.
 //!
 //! It knows lines and clients; what a command means is the [`Executor`]'s, which all clients share in turn.
 
+mod client;
+mod seats;
+
 pub use crate::ipvsadm::Executor;
 
-use crate::console::{Console, Outcome, PROMPT, Place};
-use crate::ipvsadm::names::Names;
-use crate::ipvsadm::system::SystemNames;
-use crate::socket::{self, Answer, LONGEST, request};
+use crate::ipvsadm::names::{Names, Table};
+use crate::socket;
+use client::Client;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use seats::Seats;
 use std::fs;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// At most this many clients at a time.
+/// At most this many clients at a time; for one more, the one that has been silent longest has to go.
 const CLIENTS: usize = 64;
-/// A client that says nothing for so long is hung up on.
-const IDLE: Duration = Duration::from_secs(30 * 60);
-/// A line must be whole so long after its first byte, and an answer must be taken within as long.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a stop may go unnoticed.
 const NOTICE: Duration = Duration::from_millis(200);
 
@@ -100,17 +97,17 @@ impl Server {
         let path = self.path.clone();
         let thread = std::thread::Builder::new().name("rvs-control".to_owned()).spawn({
             let stop = stop.clone();
-            move || self.run(&Mutex::new(executor), &SystemNames::new(), &stop)
+            move || self.run(&Mutex::new(executor), &names(), &stop)
         })?;
         Ok(Serving { path, stop, thread: Some(thread) })
     }
 
     /// Serves clients until `stop` is true, then hangs up on them and waits for their threads.
     fn run(&self, executor: &Mutex<dyn Executor>, names: &(dyn Names + Sync), stop: &AtomicBool) {
-        let clients = AtomicUsize::new(0);
+        let seats = Seats::new(CLIENTS);
         std::thread::scope(|threads| {
             while !stop.load(Ordering::Relaxed) {
-                if !ready(&self.listener, PollFlags::IN) {
+                if !readable(&self.listener) {
                     continue;
                 }
                 let stream = match self.listener.accept() {
@@ -123,22 +120,28 @@ impl Server {
                         continue;
                     }
                 };
-                if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS {
-                    clients.fetch_sub(1, Ordering::Relaxed);
-                    tracing::warn!(limit = CLIENTS, "too many control clients, one was turned away");
-                    let _ = (&stream).write_all(b"too many clients, try again\n");
-                    continue;
-                }
-                let clients = &clients;
-                threads.spawn(move || {
-                    let mut client = Client { stream, executor, names, stop, rest: Vec::new() };
-                    client.greet();
-                    if let Err(error) = client.serve() {
+                let seat = match seats.take_in_time(&stream) {
+                    Ok(seat) => seat,
+                    Err(error) => {
+                        tracing::warn!(%error, "a control client was turned away");
+                        // It may read slowly, or not at all.
+                        let _ = stream.set_nonblocking(true);
+                        let _ = (&stream).write_all(b"too many clients, try again\n");
+                        continue;
+                    }
+                };
+                let serve = move || {
+                    if let Err(error) = Client::new(stream, seat, executor, names, stop).serve() {
                         tracing::debug!(%error, "control client ended");
                     }
-                    clients.fetch_sub(1, Ordering::Relaxed);
-                });
+                };
+                if let Err(error) =
+                    std::thread::Builder::new().name("rvs-client".to_owned()).spawn_scoped(threads, serve)
+                {
+                    tracing::warn!(%error, "no thread for a control client");
+                }
             }
+            seats.hang_up();
         });
     }
 }
@@ -181,160 +184,15 @@ impl Drop for Serving {
     }
 }
 
-/// Waits until there is something to read, or room to write, but not for long.
-fn ready(stream: &impl std::os::fd::AsFd, what: PollFlags) -> bool {
+/// The names that lines of the socket may use. The daemon asks no resolver: it may be slow, or behind the director.
+fn names() -> Table {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    Table::parse(&read("/etc/hosts"), &read("/etc/services"))
+}
+
+/// Waits until there is something to read, but not for long.
+fn readable(stream: &impl std::os::fd::AsFd) -> bool {
     let timeout = Timespec { tv_sec: 0, tv_nsec: NOTICE.subsec_nanos().into() };
-    let mut ready = [PollFd::new(stream, what)];
+    let mut ready = [PollFd::new(stream, PollFlags::IN)];
     poll(&mut ready, Some(&timeout)).is_ok_and(|ready| ready > 0)
-}
-
-/// A client's stream. Once it has not taken bytes in time, it takes none any more, so that a long list for it ends soon.
-/// A daemon that ends does not wait for it.
-struct Patient<'a> {
-    stream: &'a UnixStream,
-    stop: &'a AtomicBool,
-    lost: bool,
-}
-
-impl Patient<'_> {
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            if ready(self.stream, PollFlags::OUT) {
-                match send(self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                    Err(Errno::AGAIN | Errno::INTR) => {}
-                    sent => return Ok(sent?),
-                }
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                break;
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "an answer was not taken in time"))
-    }
-}
-
-impl Write for Patient<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.lost {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        self.send(bytes).inspect_err(|_| self.lost = true)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Client<'a> {
-    stream: UnixStream,
-    executor: &'a Mutex<dyn Executor>,
-    names: &'a (dyn Names + Sync),
-    stop: &'a AtomicBool,
-    /// Read and not yet used.
-    rest: Vec<u8>,
-}
-
-impl Client<'_> {
-    fn greet(&self) {
-        match rustix::net::sockopt::socket_peercred(&self.stream) {
-            Ok(peer) => tracing::info!(
-                pid = peer.pid.as_raw_nonzero().get(),
-                uid = peer.uid.as_raw(),
-                gid = peer.gid.as_raw(),
-                "control client"
-            ),
-            Err(error) => tracing::warn!(%error, "control client of unknown origin"),
-        }
-    }
-
-    fn serve(&mut self) -> io::Result<()> {
-        self.stream.set_nonblocking(false)?;
-        self.stream.set_read_timeout(Some(PATIENCE))?;
-        let mut prompted = false;
-        while let Some(line) = self.line()? {
-            if line.trim_start().starts_with('{') {
-                let result = request(&line).and_then(|command| self.executor().execute(command));
-                let answer = Answer::from(result).line();
-                // An answer is a line of its own, also after a prompt.
-                let answer = if std::mem::take(&mut prompted) { format!("\n{answer}") } else { answer };
-                self.patient().write_all(answer.as_bytes())?;
-                continue;
-            }
-            let mut output = BufWriter::new(self.patient());
-            let mut errors = Vec::new();
-            let mut executor = Shared(self.executor);
-            let outcome = Console::new(&mut executor, self.names, Place::Socket, &mut output, &mut errors).line(&line);
-            if outcome == Outcome::Goodbye {
-                return output.flush();
-            }
-            output.write_all(&errors)?;
-            output.write_all(PROMPT.as_bytes())?;
-            prompted = true;
-            output.flush()?;
-        }
-        Ok(())
-    }
-
-    fn patient(&self) -> Patient<'_> {
-        Patient { stream: &self.stream, stop: self.stop, lost: false }
-    }
-
-    /// A thread that panicked in the middle of a command must not take the daemon's control along.
-    fn executor(&self) -> MutexGuard<'_, dyn Executor + 'static> {
-        self.executor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next line without its end; none when the client is gone, or the daemon ends.
-    fn line(&mut self) -> io::Result<Option<String>> {
-        let mut searched = 0;
-        let mut first_byte = None;
-        let mut silent_since = Instant::now();
-        loop {
-            if let Some(end) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
-                let after = self.rest.split_off(searched + end + 1);
-                let mut line = std::mem::replace(&mut self.rest, after);
-                line.pop();
-                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
-            }
-            searched = self.rest.len();
-            let now = Instant::now();
-            if searched > LONGEST {
-                self.patient().write_all(b"line too long\n")?;
-                return Err(io::Error::other("line too long"));
-            }
-            if searched > 0 && now.duration_since(*first_byte.get_or_insert(now)) > PATIENCE {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "a line was not finished in time"));
-            }
-            if now.duration_since(silent_since) > IDLE {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "idle"));
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            if !ready(&self.stream, PollFlags::IN) {
-                continue;
-            }
-            let mut buffer = [0; 16 * 1024];
-            match self.stream.read(&mut buffer)? {
-                0 if self.rest.is_empty() => return Ok(None),
-                // a last line without its end counts
-                0 => self.rest.push(b'\n'),
-                read => {
-                    self.rest.extend_from_slice(&buffer[..read]);
-                    silent_since = now;
-                }
-            }
-        }
-    }
-}
-
-/// The shared executor, locked for one command at a time: a long list does not keep others waiting.
-struct Shared<'a>(&'a Mutex<dyn Executor>);
-
-impl Executor for Shared<'_> {
-    fn execute(&mut self, command: crate::command::Command) -> Result<crate::command::Reply, crate::command::Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).execute(command)
-    }
 }

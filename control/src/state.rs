@@ -22,7 +22,8 @@ pub use table::{Destination, Limits, Service, Table};
 use crate::command::{
     Command, Counters, Error, MarkSpec, Netmask, Reply, ServerName, ServerSpec, ServiceName, ServiceSpec,
 };
-use crate::command::{Statistics, Timeouts};
+use crate::command::{Statistics, Timeouts, Version};
+use crate::protocol::PROTOCOL;
 use estimator::{Estimator, Schedule};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
 use forwarder::scheduler::Kind;
@@ -155,7 +156,9 @@ impl State {
             Command::Settings => Reply::Settings(self.settings.list()),
             Command::Marks => Reply::Marks(self.marks.clone()),
             Command::Statistics => Reply::Statistics(self.statistics()),
-            Command::Version => Reply::Version(env!("CARGO_PKG_VERSION").to_owned()),
+            Command::Version => {
+                Reply::Version(Version { rvs: env!("CARGO_PKG_VERSION").to_owned(), protocol: PROTOCOL })
+            }
             Command::Transaction { commands } => {
                 let before = self.clone();
                 for (index, command) in commands.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Why a command was refused. Nothing was changed by it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "error", rename_all = "snake_case")]
 pub enum Error {
     /// EEXIST from an added service.
@@ -126,6 +126,17 @@ pub enum Error {
     #[error("bad request: {why}")]
     BadRequest {
         /// What is wrong with it.
+        why: String,
+    },
+    /// The answer is longer than a line may be.
+    #[error(
+        "the answer is too long for one line; ask for a part of it (limit N), or page by page (the command connections)"
+    )]
+    TooLong,
+    /// A line was refused.
+    #[error("{why}")]
+    Refused {
+        /// In the words of whoever refused it.
         why: String,
     },
     /// The change was made, but a worker goes on without it.

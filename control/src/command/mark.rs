@@ -1,7 +1,7 @@
 //! Marking rules: which packets belong to a mark service, as iptables' `-j MARK` says it in the kernel.
 
 use super::Error;
-use super::names::protocol;
+use super::names::{ProtocolName, protocol};
 use forwarder::marks::{MarkRule, Prefix};
 use forwarder::service::Protocol;
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,20 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A rule that marks first packets, IPv4. Of the rules that fit a packet the first one counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkSpec {
     /// Only packets of this protocol; none is any.
     #[serde(default, with = "some_protocol", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<ProtocolName>")]
     pub protocol: Option<Protocol>,
     /// Only packets from here.
     #[serde(default = "any", with = "prefix", skip_serializing_if = "is_any")]
+    #[schemars(with = "String")]
     pub source: Prefix,
     /// Only packets to here.
     #[serde(default = "any", with = "prefix", skip_serializing_if = "is_any")]
+    #[schemars(with = "String")]
     pub destination: Prefix,
     /// Only packets to these ports, first and last, host byte order.
     #[serde(default = "all_ports", skip_serializing_if = "is_all_ports")]

@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What names a virtual service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceName {
     /// `-t`, `-u`, `--sctp-service`.
     Address {
         /// Protocol.
         #[serde(with = "protocol")]
+        #[schemars(with = "ProtocolName")]
         protocol: Protocol,
         /// Virtual address.
         address: IpAddr,
@@ -64,7 +65,7 @@ pub(crate) fn family(address: IpAddr) -> Family {
 }
 
 /// What names a real server within its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerName {
     /// Address.
@@ -74,13 +75,23 @@ pub struct ServerName {
 }
 
 /// Which clients share a persistence template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Netmask {
     /// IPv4: those equal under this mask, which need not be contiguous.
     Mask(Ipv4Addr),
     /// IPv6: those equal in this many first bits, 1 to 128.
     Prefix(u8),
+}
+
+/// The names of protocols, for the schema.
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code)]
+pub(super) enum ProtocolName {
+    Tcp,
+    Udp,
+    Sctp,
 }
 
 /// A protocol as its lower-case name.
@@ -132,18 +143,18 @@ pub mod method {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum MethodJson {
+pub(super) enum MethodJson {
     Nat,
     Tun(TunnelJson),
     Dr,
     Local,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum TunnelJson {
+pub(super) enum TunnelJson {
     Ipip,
     Gue {
         port: u16,
@@ -156,9 +167,9 @@ enum TunnelJson {
     },
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum ChecksumJson {
+pub(super) enum ChecksumJson {
     #[default]
     None,
     Full,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// What a worker did since it started. Between two bursts
 /// `received + handed_in = forwarded + to_kernel + dropped + held + handed_out`; a reader may see a burst half counted.
 /// Over all workers, `handed_out` is more than `handed_in` by the frames between them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WorkerView {
     /// Its number.
     pub worker: u32,
@@ -61,7 +61,7 @@ pub struct WorkerView {
 }
 
 /// Frames of one class on their way to the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ClassView {
     /// Given to the kernel.
     pub passed: u64,
@@ -165,7 +165,7 @@ impl From<&DestCounters> for Counters {
 }
 
 /// A port as it stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PortView {
     /// Its number, counted from 0 in the order of the configuration.
     pub port: u16,
@@ -202,7 +202,7 @@ pub struct PortView {
 }
 
 /// What a port counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PortStats {
     /// Frames received.
     pub rx_packets: u64,
@@ -241,7 +241,7 @@ impl PortStats {
 }
 
 /// What goes through a port a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PortRates {
     /// Frames received.
     pub rx_packets: u64,
@@ -254,7 +254,7 @@ pub struct PortRates {
 }
 
 /// What was forwarded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ForwardingView {
     /// Whether frames are forwarded now.
     pub running: bool,
@@ -265,7 +265,7 @@ pub struct ForwardingView {
 }
 
 /// A counter by the driver's name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ExtendedStat {
     /// The name.
     pub name: String,

@@ -1,11 +1,13 @@
 //! Answers, as data: a front end formats them.
 
-use super::{DaemonSpec, Error, ForwardingView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView};
+use super::{
+    Command, DaemonSpec, Error, ForwardingView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView,
+};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The answer to a command that was not refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// A change was made, and every lcore knows it.
@@ -27,7 +29,9 @@ pub enum Reply {
     /// What the director did in all.
     Statistics(Statistics),
     /// The director's version.
-    Version(String),
+    Version(Version),
+    /// What was changed lately.
+    Changes(ChangePage),
     /// The workers, by number.
     Workers(Vec<WorkerView>),
     /// The ports, by number.
@@ -37,7 +41,7 @@ pub enum Reply {
 }
 
 /// A service as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ServiceView {
     /// How it is configured.
     #[serde(rename = "config")]
@@ -49,7 +53,7 @@ pub struct ServiceView {
 }
 
 /// A real server as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ServerView {
     /// How it is configured.
     #[serde(rename = "config")]
@@ -65,7 +69,7 @@ pub struct ServerView {
 }
 
 /// Counters and rates as of the last estimation: both stand still for 2 s at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Statistics {
     /// Since the start, or since `-Z`.
     #[serde(flatten)]
@@ -75,7 +79,7 @@ pub struct Statistics {
 }
 
 /// Counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Counters {
     /// Connections scheduled.
     pub connections: u64,
@@ -116,7 +120,7 @@ impl Counters {
 }
 
 /// The same, per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[allow(missing_docs)] // as in Counters
 pub struct Rates {
     pub connections: u64,
@@ -127,7 +131,7 @@ pub struct Rates {
 }
 
 /// Connections, a few at a time: nobody builds the whole list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ConnectionPage {
     /// In no order.
     pub connections: Vec<ConnectionView>,
@@ -136,7 +140,7 @@ pub struct ConnectionPage {
 }
 
 /// An entry of the connection table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ConnectionView {
     /// `TCP`, `UDP`, `SCTP`, or `IP` for a mark's template.
     pub protocol: String,
@@ -163,8 +167,37 @@ pub struct ConnectionView {
     pub engine: Option<(String, String)>,
 }
 
+/// What speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Version {
+    /// The director's version.
+    pub rvs: String,
+    /// The version of the JSON protocol: it grows when something is taken away or changes its meaning.
+    pub protocol: u32,
+}
+
+/// Changes in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ChangePage {
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// The number of the next one.
+    pub next: u64,
+    /// How many of those asked for are forgotten.
+    pub lost: u64,
+}
+
+/// A change that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Change {
+    /// Changes are numbered from 0 since the director started.
+    pub number: u64,
+    /// The command that made it.
+    pub change: Command,
+}
+
 /// A setting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Setting {
     /// The file's name in `/proc/sys/net/ipv4/vs`.
     pub name: String,

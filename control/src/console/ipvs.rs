@@ -4,7 +4,7 @@ use super::commands::Verb;
 use super::grammar::Matched;
 use super::{Console, Outcome};
 use crate::command::{Command, Error, Reply, ServerSpec, ServiceName, ServiceSpec, ServiceView};
-use crate::ipvsadm::parse::{Invocation, Source, parse};
+use crate::ipvsadm::parse::{Form, Invocation, List, Source, parse};
 use crate::ipvsadm::run::Session;
 use std::io::BufRead;
 
@@ -16,7 +16,13 @@ impl Console<'_> {
 
     /// One call of ipvsadm with an input.
     pub(super) fn ipvsadm_with(&mut self, arguments: &[&str], input: &mut dyn BufRead) -> Outcome {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        if self.json
+            && let Ok(Invocation::List(List { form: Form { json: false, .. }, .. })) =
+                parse("ipvsadm", &arguments, Source::Shell, self.names)
+        {
+            arguments.push("--json".to_owned());
+        }
         let mut session = Session {
             program: "ipvsadm",
             executor: self.executor,

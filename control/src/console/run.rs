@@ -15,7 +15,7 @@ const DEPTH: usize = 8;
 
 impl Console<'_> {
     pub(super) fn run(&mut self, verb: Verb, said: &Matched) -> Outcome {
-        let json = said.has("json");
+        let json = self.json || said.has("json");
         let result = match verb {
             Verb::Help => {
                 self.print(&commands::help(said.argument("SECTION")));
@@ -26,7 +26,7 @@ impl Console<'_> {
             Verb::Stop => self.stop(),
             Verb::Load => return self.load(said.argument("FILE").unwrap_or_default(), said.has("load_echo")),
             Verb::ShowVersion => self.show(Command::Version, json, |reply| match reply {
-                Reply::Version(version) => format!("RVS {version}\n"),
+                Reply::Version(version) => format!("RVS {}\n", version.rvs),
                 _ => String::new(),
             }),
             Verb::ShowService => return self.list(said),
@@ -112,7 +112,8 @@ impl Console<'_> {
 
     fn show_port(&mut self, said: &Matched) -> Result<(), Error> {
         let command = Command::Ports { port: said.number("PORT"), extended: said.has("xstats") };
-        self.show(command, said.has("json"), |reply| {
+        let json = self.json || said.has("json");
+        self.show(command, json, |reply| {
             let Reply::Ports(ports) = reply else { return String::new() };
             match said.one_of(&["info", "stats", "xstats"]) {
                 Some("info") => ports.iter().map(show::port_info).collect(),
@@ -174,7 +175,7 @@ impl Console<'_> {
     /// Page by page, so that a million connections need no more memory than a thousand.
     fn connections(&mut self, said: &Matched) -> Result<(), Error> {
         let filter = Filter::new(said)?;
-        let (json, counting) = (said.has("json"), said.has("count"));
+        let (json, counting) = (self.json || said.has("json"), said.has("count"));
         let form = Form { numeric: said.has("numeric"), columns: Columns::default(), ..Form::default() };
         let limit = said.number("N").unwrap_or(u64::MAX);
         let (mut cursor, mut count) = (Some(0), 0);

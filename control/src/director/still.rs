@@ -1,0 +1,79 @@
+//! Workers that forward nothing: to try out what a director would do, and for tests.
+
+use super::{Director, Workers};
+use crate::command::{Command, ConnectionPage, ConnectionView, Error, PortView, Reply};
+use crate::ipvsadm::Executor;
+use crate::publish::Builder;
+use forwarder::clock::Tick;
+use forwarder::publication::Publisher;
+use forwarder::stats::WorkerStats;
+use std::sync::Arc;
+
+/// Connections in a page.
+const PAGE: u64 = 1000;
+
+/// One worker that takes every snapshot at once, and shows what it was told to.
+#[derive(Debug, Default)]
+pub struct Still {
+    /// The moment.
+    pub now: Tick,
+    /// The ports.
+    pub ports: Vec<PortView>,
+    /// Whether a port receives frames for every address, as it was last told.
+    pub promiscuous: Vec<(u16, bool)>,
+    /// The connections.
+    pub connections: Vec<ConnectionView>,
+    /// The worker's counters; made with its director.
+    pub stats: Option<Arc<WorkerStats>>,
+}
+
+impl Still {
+    /// A director of this worker, with room for so many servers.
+    #[must_use]
+    pub fn director(self, servers: usize) -> Director<Self> {
+        let stats = Arc::new(WorkerStats::new(servers));
+        let builder = Builder::default();
+        let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
+        Director::new(builder, publisher, vec![stats.clone()], Self { stats: Some(stats), ..self })
+    }
+}
+
+impl Workers for Still {
+    fn now(&self) -> Tick {
+        self.now
+    }
+
+    fn wait(&mut self, _: u32) -> bool {
+        if let Some(stats) = &self.stats {
+            stats.snapshot.add(1);
+        }
+        true
+    }
+
+    fn connections(&mut self, cursor: u64) -> Result<ConnectionPage, Error> {
+        let end = (cursor + PAGE).min(self.connections.len() as u64);
+        let connections = self.connections.get(cursor as usize..end as usize).unwrap_or_default().to_vec();
+        Ok(ConnectionPage { connections, next: (end < self.connections.len() as u64).then_some(end) })
+    }
+
+    fn interface_mtu(&self, _: &str) -> Option<u32> {
+        Some(1500)
+    }
+
+    fn ports(&mut self, only: Option<u16>, _: bool) -> Vec<PortView> {
+        self.ports.iter().filter(|view| only.is_none_or(|only| only == view.port)).cloned().collect()
+    }
+
+    fn set_forwarding(&mut self, _: bool) {}
+
+    fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String> {
+        self.promiscuous.push((port, on));
+        Ok(())
+    }
+}
+
+impl Executor for Director<Still> {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        Director::execute(self, command)
+    }
+}
