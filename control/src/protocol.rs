@@ -160,20 +160,23 @@ impl Request {
                 watch.check().map(|()| Asked::Watch(watch))
             }
             Some("unwatch") if map.len() == 1 => Ok(Asked::Unwatch),
-            Some(line) if map.len() == 1 && is_line(line) => Ok(Asked::Line(line.to_owned())),
-            _ => {
+            line => {
                 let alone = map.len() == 1;
-                let command: Command = serde_json::from_value(map.into()).map_err(bad)?;
-                // serde does not look at what else is said to a command that takes nothing.
-                match serde_json::to_value(&command) {
-                    Ok(Value::Object(known)) if known.len() == 1 && !alone => {
-                        Err(Error::BadRequest { why: "this command takes no fields".to_owned() })
-                    }
-                    _ => Ok(Asked::Command(command)),
+                let line = line.filter(|line| alone && is_line(line)).map(str::to_owned);
+                match (serde_json::from_value::<Command>(map.into()), line) {
+                    (Ok(command), _) if alone || !takes_nothing(&command) => Ok(Asked::Command(command)),
+                    (Ok(_), _) => Err(Error::BadRequest { why: "this command takes no fields".to_owned() }),
+                    (Err(_), Some(line)) => Ok(Asked::Line(line)),
+                    (Err(error), None) => Err(bad(error)),
                 }
             }
         }
     }
+}
+
+/// serde does not look at what else is said to a command that takes nothing.
+fn takes_nothing(command: &Command) -> bool {
+    matches!(serde_json::to_value(command), Ok(Value::Object(known)) if known.len() == 1)
 }
 
 /// True if it is rather a line than a mistyped command's name.

@@ -102,7 +102,7 @@ fn hundreds_of_connections_leave_room_for_one_that_speaks() {
     others_are_served(&served);
     let gone = silent.iter().filter(|stream| {
         stream.set_nonblocking(true).unwrap();
-        matches!((&mut &**stream).read(&mut [0; 64]), Ok(_))
+        (&mut &**stream).read(&mut [0; 64]).is_ok()
     });
     assert!(gone.count() >= 300, "they were hung up on");
     others_are_served(&served);

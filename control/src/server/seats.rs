@@ -136,13 +136,16 @@ mod tests {
 
     #[test]
     fn the_most_silent_client_makes_room() {
+        let wait = Some(std::time::Duration::from_secs(10));
         let seats = Seats::new(2);
         let pairs: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap()).collect();
+        pairs.iter().for_each(|(_, client)| client.set_read_timeout(wait).unwrap());
         let one = seats.take(&pairs[0].0).unwrap();
         let two = seats.take(&pairs[1].0).unwrap();
         two.place.heard.store(1, Relaxed);
         one.place.heard.store(2, Relaxed);
         let three = seats.take(&pairs[2].0).unwrap();
+        three.place.heard.store(3, Relaxed);
         assert_eq!((&pairs[1].1).read(&mut [0]).unwrap(), 0, "the second was hung up on");
         let four = seats.take(&pairs[3].0).unwrap();
         assert_eq!((&pairs[0].1).read(&mut [0]).unwrap(), 0, "then the first");
