@@ -13,8 +13,8 @@ pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, WorkerView};
 pub use reply::{
-    Change, ChangePage, ConnectionPage, ConnectionView, Counters, Rates, Reply, ServerView, ServiceView, Setting,
-    Statistics, Version,
+    Change, ChangePage, ConnectionPage, ConnectionView, Counters, DrainView, Origin, Rates, Reply, ServerView,
+    ServiceView, Setting, Statistics, Version,
 };
 
 use forwarder::service::Method;
@@ -55,6 +55,20 @@ pub enum Command {
         /// Which.
         server: ServerName,
     },
+    /// The server gets no new connections (its weight becomes 0), and is done with when it has none left, or at the
+    /// deadline. Editing or deleting it ends that.
+    DrainServer {
+        /// Of this service.
+        service: ServiceName,
+        /// Which.
+        server: ServerName,
+        /// Seconds that it may take, at most 31 days; none is as long as it takes.
+        #[serde(default)]
+        deadline: Option<u32>,
+        /// Delete it at the end.
+        #[serde(default)]
+        delete: bool,
+    },
     /// `-C`: deletes every service.
     Clear,
     /// `-Z`: counters and rates start again from zero.
@@ -85,6 +99,11 @@ pub enum Command {
     /// All of these or none: the first that fails undoes those before it.
     Transaction {
         /// In this order. Only changes; a question among them is refused.
+        commands: Vec<Command>,
+    },
+    /// A transaction of what a configuration file says: what it adds and edits has [`Origin::File`].
+    Configure {
+        /// In this order. Only changes.
         commands: Vec<Command>,
     },
     /// Each of these by itself, a refused one being passed over, and the data path told once: a table comes quicker so.
@@ -161,6 +180,8 @@ impl Command {
             | Self::AddServer { .. }
             | Self::EditServer { .. }
             | Self::DeleteServer { .. }
+            | Self::DrainServer { .. }
+            | Self::Configure { .. }
             | Self::Clear
             | Self::Zero { .. }
             | Self::SetTimeouts(_)

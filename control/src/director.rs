@@ -9,7 +9,7 @@ pub mod still;
 
 use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, PortView, Reply, WorkerView};
 use crate::publish::Builder;
-use crate::state::{Limits, Live, Observed, State};
+use crate::state::{Drained, Limits, Live, Observed, State};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
 use forwarder::pipeline::ConnView;
 use forwarder::publication::{Publisher, Stalled, Subscription};
@@ -125,6 +125,20 @@ impl<W: Workers> Director<W> {
         }
     }
 
+    /// Says which servers are drained, and remembers those that were deleted for it.
+    fn note_drained(&mut self) {
+        for Drained { service, server, seconds, connections, deleted } in self.state.take_drained() {
+            if connections == 0 {
+                tracing::info!(%service, %server, seconds, deleted, "drained");
+            } else {
+                tracing::warn!(%service, %server, seconds, connections, deleted, "not drained in time");
+            }
+            if deleted {
+                self.journal.done(Command::DeleteServer { service, server }, &Reply::Done);
+            }
+        }
+    }
+
     fn worker_views(&self) -> Vec<WorkerView> {
         let slots = self.state.table().destination_slots() as usize;
         self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats, slots)).collect()
@@ -160,6 +174,7 @@ impl<W: Workers> Director<W> {
         let Self { state, stats, workers, .. } = self;
         let observed = View { stats, workers: RefCell::new(workers), snapshot: &snapshot };
         let reply = state.execute(command, &observed);
+        self.note_drained();
         self.publish_changes()?;
         reply
     }
@@ -172,6 +187,7 @@ impl<W: Workers> Director<W> {
         let snapshot = self.publisher.current();
         let Self { state, stats, workers, .. } = self;
         state.advance(&View { stats, workers: RefCell::new(workers), snapshot: &snapshot });
+        self.note_drained();
         let now = self.workers.now();
         if self.meter.due(now) {
             let ports = self.workers.ports(None, false);

@@ -4,9 +4,11 @@
 //! [`Observed`] says. Who publishes it to the data path asks [`State::take_changes`] what to look at.
 
 mod daemons;
+mod drain;
 mod estimator;
 mod list;
 mod observed;
+mod origin;
 mod settings;
 pub mod table;
 
@@ -14,6 +16,7 @@ pub mod table;
 mod tests;
 
 pub use daemons::Daemons;
+pub use drain::Drained;
 pub use estimator::PERIOD;
 pub use observed::{Idle, Live, Observed};
 pub use settings::Settings;
@@ -22,12 +25,14 @@ pub use table::{Destination, Limits, Service, Table};
 use crate::command::{
     Command, Counters, Error, MarkSpec, Netmask, Reply, ServerName, ServerSpec, ServiceName, ServiceSpec,
 };
-use crate::command::{Statistics, Timeouts, Version};
+use crate::command::{Origin, Statistics, Timeouts, Version};
 use crate::protocol::PROTOCOL;
+use drain::Drain;
 use estimator::{Estimator, Schedule};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
 use forwarder::scheduler::Kind;
 use forwarder::service::{DestId, Family, Method, ServiceId, Tunnel};
+use origin::Origins;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -57,6 +62,9 @@ pub struct State {
     /// What deleted services counted.
     carried: Counters,
     changes: Changes,
+    origins: Origins,
+    drains: Vec<Drain>,
+    drained: Vec<Drained>,
 }
 
 /// What commands changed since somebody last asked.
@@ -102,6 +110,9 @@ impl State {
             total: Estimator::default(),
             carried: Counters::default(),
             changes: Changes::default(),
+            origins: Origins::default(),
+            drains: Vec::new(),
+            drained: Vec::new(),
         }
     }
 
@@ -159,15 +170,12 @@ impl State {
             Command::Version => {
                 Reply::Version(Version { rvs: env!("CARGO_PKG_VERSION").to_owned(), protocol: PROTOCOL })
             }
-            Command::Transaction { commands } => {
-                let before = self.clone();
-                for (index, command) in commands.into_iter().enumerate() {
-                    if let Err(error) = self.change(command, observed) {
-                        *self = before;
-                        return Err(Error::Transaction { index, error: Box::new(error) });
-                    }
-                }
-                Reply::Done
+            Command::Transaction { commands } => self.transaction(commands, observed)?,
+            Command::Configure { commands } => {
+                self.origins.acting = Origin::File;
+                let done = self.transaction(commands, observed);
+                self.origins.acting = Origin::Runtime;
+                done?
             }
             Command::Each { commands } => {
                 Reply::Each(commands.into_iter().map(|command| self.change(command, observed).err()).collect())
@@ -179,6 +187,18 @@ impl State {
         })
     }
 
+    /// All of the commands or none.
+    fn transaction(&mut self, commands: Vec<Command>, observed: &dyn Observed) -> Result<Reply, Error> {
+        let before = self.clone();
+        for (index, command) in commands.into_iter().enumerate() {
+            if let Err(error) = self.change(command, observed) {
+                *self = before;
+                return Err(Error::Transaction { index, error: Box::new(error) });
+            }
+        }
+        Ok(Reply::Done)
+    }
+
     /// Lets time pass: estimates rates and forgets deleted destinations. To be called at least once a second.
     pub fn advance(&mut self, observed: &dyn Observed) {
         let due = self.schedule.due(observed.now());
@@ -188,6 +208,7 @@ impl State {
         if observed.now().since(self.trash_seen) >= TICKS_PER_SECOND {
             self.trash_seen = observed.now();
             self.empty_trash(observed);
+            self.end_drains(observed);
         }
     }
 
@@ -209,6 +230,9 @@ impl State {
             Command::AddServer { service, server } => self.add_server(service, server, observed),
             Command::EditServer { service, server } => self.edit_server(service, server),
             Command::DeleteServer { service, server } => self.delete_server(service, server, observed),
+            Command::DrainServer { service, server, deadline, delete } => {
+                self.drain(service, server, deadline, delete, observed)
+            }
             Command::Clear => {
                 let ids: Vec<_> = self.table.services().map(|service| service.id).collect();
                 ids.into_iter().for_each(|id| self.delete_service(id, observed));
@@ -233,7 +257,9 @@ impl State {
             return Err(Error::ServiceExists);
         }
         check_service(&spec)?;
+        let name = spec.service;
         let id = self.table.add_service(spec)?;
+        self.origins.note_service(name);
         self.changes.services.insert(id);
         Ok(())
     }
@@ -241,6 +267,7 @@ impl State {
     fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Error> {
         let id = self.table.find(&spec.service).ok_or(Error::NoSuchService)?.id;
         check_service(&spec)?;
+        self.origins.note_service(spec.service);
         if let Some(service) = self.table.service_mut(id) {
             service.spec = spec;
         }
@@ -250,6 +277,8 @@ impl State {
 
     fn delete_service(&mut self, id: ServiceId, observed: &dyn Observed) {
         let Some(service) = self.table.service(id) else { return };
+        self.origins.forget_service(&service.spec.service);
+        self.drains.retain(|drain| !service.members.contains(&drain.id()));
         self.carried = self.carried.plus(self.table.counted(service, observed));
         for member in service.members.clone() {
             self.table.leave(member, observed);
@@ -273,6 +302,7 @@ impl State {
         let service = service.id;
         let old_upper = revived.and_then(|id| self.table.destination(id)).map(|old| old.spec.upper);
         let id = self.table.join(service, spec, observed)?;
+        self.origins.note_server(name, spec.name());
         self.note_server(service, id, old_upper, spec.upper);
         Ok(())
     }
@@ -292,6 +322,8 @@ impl State {
                 member.last_weight = spec.weight;
             }
             self.note_server(service, id, Some(old_upper), spec.upper);
+            self.origins.note_server(name, spec.name());
+            self.forget_drain(id);
         }
         Ok(())
     }
@@ -302,6 +334,8 @@ impl State {
         self.changes.services.insert(service.id);
         self.changes.destinations.insert(id);
         self.table.leave(id, observed);
+        self.origins.forget_server(name, server);
+        self.forget_drain(id);
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 
 use forwarder::service::{Family, Method, Protocol, ServiceKey, Tunnel, TunnelChecksum};
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What names a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -50,6 +51,23 @@ impl ServiceName {
     }
 }
 
+impl fmt::Display for ServiceName {
+    /// As the console names it: `tcp 10.0.0.1:80`, `fwmark 7 ipv6`.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Address { protocol, address, port } => {
+                let protocol = match protocol {
+                    Protocol::Tcp => "tcp",
+                    Protocol::Udp => "udp",
+                    Protocol::Sctp => "sctp",
+                };
+                write!(to, "{protocol} {}", SocketAddr::new(address, port))
+            }
+            Self::Mark { mark, ipv6 } => write!(to, "fwmark {mark}{}", if ipv6 { " ipv6" } else { "" }),
+        }
+    }
+}
+
 impl From<ServiceName> for ServiceKey {
     fn from(name: ServiceName) -> Self {
         match name {
@@ -72,6 +90,13 @@ pub struct ServerName {
     pub address: IpAddr,
     /// Port, host byte order.
     pub port: u16,
+}
+
+impl fmt::Display for ServerName {
+    /// `10.0.0.2:80`, `[2001:db8::2]:80`.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(to)
+    }
 }
 
 /// Which clients share a persistence template.

@@ -50,6 +50,34 @@ pub struct ServiceView {
     pub statistics: Statistics,
     /// Its servers, the newest first.
     pub servers: Vec<ServerView>,
+    /// Where it came from.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Where something came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// From a command at run time.
+    #[default]
+    Runtime,
+    /// From the configuration file.
+    File,
+    /// From the configuration file, and edited at run time since.
+    FileEdited,
+}
+
+/// How far a drain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct DrainView {
+    /// Seconds since it began.
+    pub seconds: u32,
+    /// Seconds until the deadline, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u32>,
+    /// Whether the server is deleted at the end.
+    pub delete: bool,
 }
 
 /// A real server as it stands.
@@ -66,6 +94,12 @@ pub struct ServerView {
     pub persistent: u32,
     /// What it did.
     pub statistics: Statistics,
+    /// Where it came from.
+    #[serde(default)]
+    pub origin: Origin,
+    /// If it drains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainView>,
 }
 
 /// Counters and rates as of the last estimation: both stand still for 2 s at a time.

@@ -70,6 +70,22 @@ impl Console<'_> {
         }
     }
 
+    /// `server drain`: which server is said as for its deletion.
+    pub(super) fn drain(&mut self, matched: &Matched) -> Outcome {
+        match parse("ipvsadm", &arguments(Verb::DeleteServer, matched), Source::Shell, self.names) {
+            Ok(Invocation::Change(Command::DeleteServer { service, server })) => {
+                let deadline = matched.number("SECONDS");
+                let command = Command::DrainServer { service, server, deadline, delete: matched.has("delete") };
+                match self.executor.execute(command) {
+                    Ok(_) => Outcome::Done,
+                    Err(error) => self.refuse(&error),
+                }
+            }
+            Ok(_) => self.usage("Bad arguments"),
+            Err(failure) => self.usage(&failure.message),
+        }
+    }
+
     fn service(&mut self, service: ServiceName) -> Result<ServiceView, Error> {
         match self.executor.execute(Command::Services { service: Some(service) })? {
             Reply::Services(services) => services.into_iter().next().ok_or(Error::NoSuchService),

@@ -66,6 +66,11 @@ impl Console<'_> {
                 let name = said.argument("NAME").unwrap_or_default().to_owned();
                 self.executor.execute(Command::Set { name, value: value.join(" ") }).map(|_| ())
             }
+            Verb::DrainServer => return self.drain(said),
+            Verb::ShowDrain if json => {
+                self.show(Command::Services { service: None }, false, |reply| self::json(&show::draining(reply)))
+            }
+            Verb::ShowDrain => self.show(Command::Services { service: None }, false, |reply| show::drains(&reply)),
             Verb::AddMark => self.mark(said, Command::AddMark),
             Verb::DeleteMark => self.mark(said, Command::DeleteMark),
             Verb::ShowMarks => self.show(Command::Marks, json, |reply| match reply {

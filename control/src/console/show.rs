@@ -130,6 +130,37 @@ pub(super) fn classes(workers: &[WorkerView]) -> String {
     table(["class", "passed", "policed"], &sums.into_iter().map(row).collect::<Vec<_>>())
 }
 
+/// Only servers that drain, and their services.
+pub(super) fn draining(reply: Reply) -> Reply {
+    let Reply::Services(mut services) = reply else { return reply };
+    for service in &mut services {
+        service.servers.retain(|server| server.drain.is_some());
+    }
+    services.retain(|service| !service.servers.is_empty());
+    Reply::Services(services)
+}
+
+/// `show drain`.
+pub(super) fn drains(reply: &Reply) -> String {
+    let Reply::Services(services) = reply else { return String::new() };
+    let mut rows = Vec::new();
+    for service in services {
+        for server in &service.servers {
+            let Some(drain) = server.drain else { continue };
+            rows.push([
+                service.spec.service.to_string(),
+                server.spec.name().to_string(),
+                server.active.to_string(),
+                server.inactive.to_string(),
+                drain.seconds.to_string(),
+                drain.remaining.map_or("-".to_owned(), |seconds| seconds.to_string()),
+                if drain.delete { "delete" } else { "stay" }.to_owned(),
+            ]);
+        }
+    }
+    table(["service", "server", "active", "inactive", "for", "remaining", "then"], &rows)
+}
+
 /// `show vs`.
 pub(super) fn settings(reply: &Reply) -> String {
     let Reply::Settings(settings) = reply else { return String::new() };

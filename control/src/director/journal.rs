@@ -18,7 +18,9 @@ impl Journal {
     /// Remembers a command that was done, and what was answered. Of many in one, each counts for itself.
     pub fn done(&mut self, command: Command, reply: &Reply) {
         match (command, reply) {
-            (Command::Transaction { commands }, _) => commands.into_iter().for_each(|command| self.push(command)),
+            (Command::Transaction { commands } | Command::Configure { commands }, _) => {
+                commands.into_iter().for_each(|command| self.push(command))
+            }
             (Command::Each { commands }, Reply::Each(outcomes)) => {
                 let done = commands.into_iter().zip(outcomes).filter(|(_, refused)| refused.is_none());
                 done.for_each(|(command, _)| self.push(command));

@@ -484,7 +484,8 @@ mod tests {
             address: "1.2.3.4".parse().unwrap(),
             port: 81,
         });
-        let view = [ServiceView { spec, statistics: Default::default(), servers: Vec::new() }];
+        let view =
+            [ServiceView { spec, statistics: Default::default(), servers: Vec::new(), origin: Default::default() }];
         let list = services(&view, &Form::default(), false, &names);
         assert_eq!(list.lines().last(), Some("SCTP abcdefghijklmnopqrstuvwxyz01 wlc"));
         assert_eq!(rules(&view, false, false, &names), format!("-A --sctp-service {host}:81 -s wlc\n"));

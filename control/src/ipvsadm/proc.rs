@@ -230,7 +230,15 @@ mod tests {
         ];
         for (spec, expected) in rows {
             let mut text = String::new();
-            service(&mut text, &ServiceView { spec, statistics: Statistics::default(), servers: Vec::new() });
+            service(
+                &mut text,
+                &ServiceView {
+                    spec,
+                    statistics: Statistics::default(),
+                    servers: Vec::new(),
+                    origin: Default::default(),
+                },
+            );
             assert_eq!(text, expected);
         }
     }
@@ -243,10 +251,16 @@ mod tests {
             inactive: 12,
             persistent: 0,
             statistics: Statistics::default(),
+            origin: Default::default(),
+            drain: None,
         };
         let name = ServiceName::Mark { mark: 1, ipv6: false };
-        let view =
-            ServiceView { spec: ServiceSpec::new(name), statistics: Statistics::default(), servers: vec![server] };
+        let view = ServiceView {
+            spec: ServiceSpec::new(name),
+            statistics: Statistics::default(),
+            servers: vec![server],
+            origin: Default::default(),
+        };
         let text = services(&[view]);
         assert_eq!(text.lines().last(), Some("  -> C0A80102:1F90      Route   5      3          12        "));
         let view = ConnectionView {

@@ -28,12 +28,15 @@ impl State {
                 inactive: live.inactive,
                 persistent: live.persistent,
                 statistics: member.estimator.statistics(),
+                origin: self.origins.server(service.spec.service, member.spec.name()),
+                drain: self.drain_view(member.id, observed),
             }
         });
         ServiceView {
             spec: service.spec.clone(),
             statistics: service.estimator.statistics(),
             servers: servers.collect(),
+            origin: self.origins.service(&service.spec.service),
         }
     }
 }
