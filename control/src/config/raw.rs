@@ -85,6 +85,7 @@ pub(super) struct Service {
     pub pe: Option<Spanned<String>>,
     #[serde(default)]
     pub ops: bool,
+    pub timeouts: Option<Timeouts>,
     #[serde(default)]
     pub server: Vec<Spanned<Server>>,
 }

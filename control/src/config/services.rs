@@ -90,6 +90,7 @@ impl Check<'_> {
         }
         spec.engine = service.pe.map(Spanned::into_inner);
         spec.one_packet = service.ops;
+        spec.timeouts = service.timeouts.map(|timeouts| self.timeouts(timeouts));
         let known = name.is_some()
             && SCHEDULERS.iter().any(|known| known.name == spec.scheduler)
             && self.try_out(trial, span, Command::AddService(spec.clone()));

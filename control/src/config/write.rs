@@ -47,9 +47,7 @@ impl Config {
         ];
         section(&mut text, "[metrics]", said(metrics));
         section(&mut text, "[connections]", said([("capacity", self.capacity.map(|capacity| capacity.to_string()))]));
-        let Timeouts { tcp, tcp_fin, udp } = self.timeouts;
-        let timeouts = [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)];
-        section(&mut text, "[timeouts]", said(timeouts.map(|(name, s)| (name, (s > 0).then(|| duration(s))))));
+        section(&mut text, "[timeouts]", said(timeout_fields(self.timeouts)));
         if !self.marks.is_empty() {
             let rules = self.marks.iter().map(|rule| format!("\n    {}", quoted(&rule.to_string())));
             let rules = format!("[{},\n]", rules.collect::<Vec<_>>().join(","));
@@ -130,6 +128,7 @@ impl Config {
             ("netmask", netmask),
             ("pe", spec.engine.as_deref().map(quoted)),
             ("ops", spec.one_packet.then(|| "true".to_owned())),
+            ("timeouts", spec.timeouts.map(timeouts)),
         ];
         section(text, "[[service]]", said(fields));
         for server in servers {
@@ -202,6 +201,15 @@ fn duration(seconds: u32) -> String {
         _ => (seconds, "s"),
     };
     quoted(&format!("{number}{unit}"))
+}
+
+fn timeout_fields(Timeouts { tcp, tcp_fin, udp }: Timeouts) -> [(&'static str, Option<String>); 3] {
+    [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)].map(|(name, s)| (name, (s > 0).then(|| duration(s))))
+}
+
+fn timeouts(timeouts: Timeouts) -> String {
+    let fields: Vec<String> = said(timeout_fields(timeouts)).map(|(name, value)| format!("{name} = {value}")).collect();
+    format!("{{ {} }}", fields.join(", "))
 }
 
 fn endpoint(address: IpAddr, port: u16) -> String {

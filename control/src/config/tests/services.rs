@@ -216,6 +216,7 @@ prop_compose! {
         bits in proptest::option::of(1u8..=32),
         sip in any::<bool>(),
         one_packet in any::<bool>(),
+        timeouts in proptest::option::of((0u32..1000, 0u32..1000, 1u32..=31 * 86_400)),
         servers in proptest::collection::vec((server(false), server(true)), 0..5),
     ) -> Service {
         let v6 = kind % 2 == 1;
@@ -250,6 +251,7 @@ prop_compose! {
             netmask,
             engine: sip.then(|| "sip".to_owned()),
             one_packet,
+            timeouts: timeouts.map(|(tcp, tcp_fin, udp)| Timeouts { tcp, tcp_fin, udp }),
             ..ServiceSpec::new(service)
         };
         Service { spec, servers: servers.collect() }
