@@ -14,6 +14,8 @@ mod workers;
 use anyhow::{Context, Result, ensure};
 use clock::Clock;
 use control::command::{Command, Error, Reply};
+use control::config::Config;
+use control::config::reload::{Configured, Reloader};
 use control::director::Director;
 use control::kernel::{self, Mirror};
 use control::publish::Builder;
@@ -26,9 +28,11 @@ use forwarder::stats::WorkerStats;
 use forwarder::worker::Wiring;
 use kernel_link::Rings;
 use lcore::Shared;
-use options::Options;
+use options::{Action, Options};
 use plan::Plan;
 use ports::DirectorPort;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +48,9 @@ fn main() -> ExitCode {
         Ok(split) => split,
         Err(error) => error.exit(),
     };
+    if let Some(Action::Check { file }) = &options.action {
+        return check(file);
+    }
     match run(eal_arguments, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,11 +61,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// The exit status of a bad configuration file.
+const BAD_FILE: u8 = 4;
+
+/// Says what is wrong in a configuration file.
+fn check(file: &Path) -> ExitCode {
+    match Config::load(file) {
+        Ok(_) => {
+            println!("{}: right", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(BAD_FILE)
+        }
+    }
+}
+
 fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
     let (plan, log) = Plan::new(eal_arguments, options)?;
     log::start(&log.filter, log.format)?;
-    let signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
-        .context("cannot watch for signals")?;
+    let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot watch for signals")?;
     let server = Server::bind(plan.socket.as_deref())?;
     let eal = Eal::init(&plan.eal, log::dpdk)?;
     log::dpdk_started();
@@ -116,7 +139,10 @@ fn direct(
     let (tasks, threads) = (Vec::new(), Vec::new());
     let mut running = Running { workers: shared, rings: rings.clone(), stop: stop.clone(), tasks, threads };
     launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings, spread }, kits, &mut running.tasks)?;
-    lock(&director).execute(plan.command())?;
+    let front = Front(director.clone());
+    let file = Reloader::new(plan.file.clone(), plan.config().clone());
+    let file = Arc::new(Mutex::new(file));
+    lock(&file).start(&mut front.clone())?;
 
     // What carries frames between the workers and the kernel.
     running.threads.push({
@@ -143,15 +169,22 @@ fn direct(
         };
         spawn("rvs-tick", || launch::supervise("the clock", tick, launch::end))?
     });
-    let serving = server.start(Front(director.clone()))?;
+    let serving = server.start(Configured::new(front.clone(), file.clone()))?;
     tracing::info!(socket = %serving.path().display(), "ready");
 
-    let signal = signals.forever().next();
+    let signal = signals.forever().find(|signal| {
+        let reload = *signal == SIGHUP;
+        if reload {
+            // Why it failed, if it did, has been logged.
+            let _ = lock(&file).reload(&mut front.clone(), false);
+        }
+        !reload
+    });
     tracing::info!(signal, "stopping");
     serving.stop();
     let well = running.end();
     drop(mirror);
-    drop((director, ports));
+    drop((front, director, ports));
     ensure!(well, "a worker or a thread has panicked");
     Ok(())
 }
@@ -257,6 +290,7 @@ fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// What the control socket's clients reach.
+#[derive(Clone)]
 struct Front(SharedDirector);
 
 impl Executor for Front {

@@ -8,7 +8,11 @@ use std::path::PathBuf;
 
 /// The options behind `--`.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "rvsd", version, override_usage = "rvsd [EAL arguments] -- [options]\n       rvsd [options]")]
+#[command(
+    name = "rvsd",
+    version,
+    override_usage = "rvsd [EAL arguments] -- [options]\n       rvsd [options]\n       rvsd check FILE"
+)]
 /// A Linux Virtual Server director on DPDK
 pub struct Options {
     /// Configuration file (TOML)
@@ -44,6 +48,19 @@ pub struct Options {
     /// How it is logged
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Something else to do than to direct
+    #[command(subcommand)]
+    pub action: Option<Action>,
+}
+
+/// What rvsd can do besides.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum Action {
+    /// Say what is wrong in a configuration file, and in those of conf.d beside it; exit status 4 if anything is
+    Check {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 /// A number of so many. It is memory, all of which is taken at the start.

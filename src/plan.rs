@@ -3,7 +3,6 @@
 use crate::lcore::Idle;
 use crate::options::{KernelInterface, LogFormat, Options};
 use anyhow::Result;
-use control::command::Command;
 use control::config::{self, Config, Device};
 use control::kernel::{Fixed, Network};
 use forwarder::rss::Side;
@@ -40,7 +39,9 @@ pub struct Plan {
     pub mbuf_size: u16,
     /// What a worker does while its queues are empty.
     pub idle: Idle,
-    /// The file, for what it says about routes.
+    /// The file.
+    pub file: Option<PathBuf>,
+    /// What it says.
     config: Config,
 }
 
@@ -110,6 +111,7 @@ impl Plan {
             mbufs: options.mbufs,
             mbuf_size: options.mbuf_size.unwrap_or(MBUF_SIZE),
             idle: options.idle.unwrap_or_default(),
+            file: options.config.clone(),
             config,
         };
         Ok((plan, log))
@@ -136,12 +138,9 @@ impl Plan {
         Fixed { ports: ports.collect(), neighbours: self.config.neighbours.clone(), routes: self.config.routes.clone() }
     }
 
-    /// The file's settings and marking rules.
-    pub fn command(&self) -> Command {
-        let settings = self.config.settings.iter().cloned().map(|(name, value)| Command::Set { name, value });
-        Command::Transaction {
-            commands: settings.chain(self.config.marks.iter().copied().map(Command::AddMark)).collect(),
-        }
+    /// What the file says.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 }
 

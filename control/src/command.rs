@@ -13,8 +13,8 @@ pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, WorkerView};
 pub use reply::{
-    Change, ChangePage, ConnectionPage, ConnectionView, Counters, DrainView, Origin, Rates, Reply, ServerView,
-    ServiceView, Setting, Statistics, Version,
+    Change, ChangePage, ConfigReport, ConnectionPage, ConnectionView, Counters, DrainView, Origin, Rates, Reply,
+    ServerView, ServiceView, Setting, Statistics, StatusView, Version,
 };
 
 use forwarder::service::Method;
@@ -134,6 +134,17 @@ pub enum Command {
     Statistics,
     /// Answers [`Reply::Version`].
     Version,
+    /// Reads the daemon's configuration file again and takes it over as a whole: answers [`Reply::Config`]. If it is bad
+    /// nothing changes ([`Error::BadConfig`]).
+    Reload {
+        /// Only says what it would change.
+        #[serde(default)]
+        dry: bool,
+    },
+    /// The text of a configuration file that describes what runs: answers [`Reply::Text`].
+    RunningConfig,
+    /// Since when the daemon runs, and how its file was read: answers [`Reply::Status`].
+    Status,
     /// What was changed lately: answers [`Reply::Changes`].
     Changes {
         /// The changes from this number on; without it none, but the number of the next one.
@@ -205,6 +216,9 @@ impl Command {
             | Self::Statistics
             | Self::Version
             | Self::Changes { .. }
+            | Self::Reload { .. }
+            | Self::RunningConfig
+            | Self::Status
             | Self::Workers
             | Self::Ports { .. }
             | Self::Forwarding => false,

@@ -4,17 +4,24 @@
 //! column. It opens no device and asks no kernel: whether a device or an address exists shows when it is used.
 
 mod check;
+pub mod difference;
 mod mistake;
 mod raw;
+pub mod reload;
+mod services;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod values;
+mod write;
 
 pub use mistake::Mistake;
 
-use crate::command::MarkSpec;
+use crate::command::{DaemonSpec, MarkSpec, ServerSpec, ServiceSpec, Timeouts};
 use crate::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
 use forwarder::route::Mac;
+use sources::Sources;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Why there is no configuration.
@@ -28,23 +35,20 @@ pub enum Error {
         /// Why.
         error: std::io::Error,
     },
-    /// The file is wrong.
-    #[error("{}", lines(path, mistakes))]
+    /// It is wrong.
+    #[error("{}", lines(mistakes))]
     Wrong {
-        /// The file.
-        path: PathBuf,
         /// At least one.
         mistakes: Vec<Mistake>,
     },
 }
 
-fn lines(path: &Path, mistakes: &[Mistake]) -> String {
-    let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{}: {mistake}", path.display())).collect();
-    lines.join("\n")
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// A whole configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `[eal] args`: arguments for DPDK, after those of the command line.
     pub eal: Vec<String>,
@@ -64,6 +68,61 @@ pub struct Config {
     pub marks: Vec<MarkSpec>,
     /// `[settings]`: names and values of the kernel's `/proc/sys/net/ipv4/vs`, as `state::Settings` takes them.
     pub settings: Vec<(String, String)>,
+    /// `[timeouts]`, seconds; 0 for what the file does not say.
+    pub timeouts: Timeouts,
+    /// `[[service]]`.
+    pub services: Vec<Service>,
+    /// `[[sync]]`: the daemons of connection synchronisation.
+    pub daemons: Vec<DaemonSpec>,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+}
+
+/// A virtual service with its servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The service.
+    pub spec: ServiceSpec,
+    /// Its servers, in the order in which they are added.
+    pub servers: Vec<ServerSpec>,
+}
+
+/// Where metrics are to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// The address and port of the HTTP server; none if there is to be none.
+    pub listen: Option<SocketAddr>,
+    /// Whether servers have series of their own.
+    pub backends: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], METRICS_PORT))), backends: true }
+    }
+}
+
+/// The port of the HTTP server for metrics, if nobody says.
+pub const METRICS_PORT: u16 = 9847;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            eal: Vec::new(),
+            ports: Vec::new(),
+            socket: None,
+            log: Log::default(),
+            capacity: None,
+            neighbours: Vec::new(),
+            routes: Vec::new(),
+            marks: Vec::new(),
+            settings: Vec::new(),
+            timeouts: Timeouts { tcp: 0, tcp_fin: 0, udp: 0 },
+            services: Vec::new(),
+            daemons: Vec::new(),
+            metrics: Metrics::default(),
+        }
+    }
 }
 
 /// A port.
@@ -137,13 +196,13 @@ pub enum Format {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file, with those of `conf.d` beside it.
     ///
     /// # Errors
-    /// The file cannot be read or has mistakes.
+    /// A file cannot be read or has mistakes.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::Read { path: path.to_owned(), error })?;
-        Self::parse(&text).map_err(|mistakes| Error::Wrong { path: path.to_owned(), mistakes })
+        let sources = Sources::read(path).map_err(|(path, error)| Error::Read { path, error })?;
+        Self::of(&sources).map_err(|mistakes| Error::Wrong { mistakes })
     }
 
     /// Checks the text of a file.
@@ -152,8 +211,21 @@ impl Config {
     /// Every mistake, in the order of the file. Text that is no TOML or has unknown keys or wrong types has one: the
     /// first.
     pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
-        let file: raw::File = toml::from_str(text).map_err(|error| vec![Mistake::of_toml(text, &error)])?;
-        check::check(text, file)
+        Self::of(&Sources::of_text(text))
+    }
+
+    fn of(sources: &Sources) -> Result<Self, Vec<Mistake>> {
+        let mut whole = raw::File::default();
+        let mut mistakes = Vec::new();
+        for (number, text) in sources.texts().enumerate() {
+            match toml::from_str::<raw::File>(&text) {
+                Ok(file) => whole.join(file, &mut |span| {
+                    mistakes.push(sources.mistake(number, Some(span), "another file says this already"));
+                }),
+                Err(error) => mistakes.push(Mistake::of_toml(sources, number, &error)),
+            }
+        }
+        if mistakes.is_empty() { check::check(sources, whole) } else { Err(mistakes) }
     }
 
     /// What the file says about routes and neighbours of ports without a kernel interface. `device` answers a port's

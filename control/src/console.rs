@@ -5,6 +5,7 @@
 
 mod commands;
 pub mod complete;
+mod configure;
 mod grammar;
 mod ipvs;
 pub mod live;
@@ -32,12 +33,15 @@ pub enum Outcome {
     Usage,
     /// The director cannot be reached.
     Unreachable,
+    /// A configuration file is bad; the text says what is wrong.
+    BadConfig,
     /// The session is over.
     Goodbye,
 }
 
 impl Outcome {
-    /// The exit status of a program that did one line: 0 done, 1 refused, 2 not understood, 3 not reachable.
+    /// The exit status of a program that did one line: 0 done, 1 refused, 2 not understood, 3 not reachable, 4 a bad
+    /// configuration file.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
@@ -45,6 +49,7 @@ impl Outcome {
             Self::Refused => 1,
             Self::Usage => 2,
             Self::Unreachable => 3,
+            Self::BadConfig => 4,
         }
     }
 }

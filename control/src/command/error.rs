@@ -128,6 +128,15 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The daemon was started without a configuration file.
+    #[error("rvsd was started without a configuration file (rvsd … -- --config FILE)")]
+    NoConfig,
+    /// The configuration file is bad.
+    #[error("{why}")]
+    BadConfig {
+        /// Its mistakes, a line each.
+        why: String,
+    },
     /// The answer is longer than a line may be.
     #[error(
         "the answer is too long for one line; ask for a part of it (limit N), or page by page (the command connections)"

@@ -32,6 +32,12 @@ pub enum Reply {
     Version(Version),
     /// What was changed lately.
     Changes(ChangePage),
+    /// What a configuration file changed, or would.
+    Config(ConfigReport),
+    /// The daemon's own affairs.
+    Status(StatusView),
+    /// Text for people.
+    Text(String),
     /// The workers, by number.
     Workers(Vec<WorkerView>),
     /// The ports, by number.
@@ -208,6 +214,32 @@ pub struct Version {
     pub rvs: String,
     /// The version of the JSON protocol: it grows when something is taken away or changes its meaning.
     pub protocol: u32,
+}
+
+/// What a configuration file changed, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ConfigReport {
+    /// False if it only would.
+    pub applied: bool,
+    /// In one line.
+    pub summary: String,
+    /// A line for each change.
+    pub changes: Vec<String>,
+    /// Sections of the file that differ from what the daemon started by, and wait for its restart.
+    pub restart: Vec<String>,
+}
+
+/// The daemon's own affairs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct StatusView {
+    /// When it started, in seconds since 1970.
+    pub started: u64,
+    /// How often its file was read again and taken over.
+    pub reloads: u64,
+    /// How often it was bad.
+    pub failed_reloads: u64,
+    /// When its file was last taken over, in seconds since 1970.
+    pub last_reload: u64,
 }
 
 /// Changes in their order.

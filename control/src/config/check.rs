@@ -1,8 +1,9 @@
 //! Whether the parts of a file fit together: every mistake is collected, with its place.
 
 use super::mistake::did_you_mean;
+use super::sources::Sources;
 use super::values::{address, destination, device, interface, mac, network, socket};
-use super::{Config, Device, Log, Mistake, Port, raw};
+use super::{Config, Device, Log, Metrics, Mistake, Port, raw};
 use crate::command::{self, MarkSpec};
 use crate::kernel::{FixedNeighbour, FixedRoute, Network};
 use crate::state::Settings;
@@ -12,30 +13,30 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 /// The configuration that a file means, or every mistake in the order of the text.
-pub(super) fn check(text: &str, file: raw::File) -> Result<Config, Vec<Mistake>> {
-    let mut check = Check { text, mistakes: Vec::new() };
+pub(super) fn check(sources: &Sources, file: raw::File) -> Result<Config, Vec<Mistake>> {
+    let mut check = Check { sources, mistakes: Vec::new() };
     let config = check.file(file);
-    check.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    check.mistakes.sort_by_key(|mistake| (sources.rank(&mistake.path), mistake.line, mistake.column));
     if check.mistakes.is_empty() { Ok(config) } else { Err(check.mistakes) }
 }
 
 /// Checks values, and collects what is wrong with them.
-struct Check<'a> {
-    text: &'a str,
+pub(super) struct Check<'a> {
+    sources: &'a Sources,
     mistakes: Vec<Mistake>,
 }
 
 impl Check<'_> {
-    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.mistakes.push(Mistake::at(self.text, span, message));
+    pub(super) fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.mistakes.push(self.sources.mistake(0, Some(span), message));
     }
 
     /// The value, or a mistake there.
-    fn take<T>(&mut self, span: Range<usize>, value: Result<T, String>) -> Option<T> {
+    pub(super) fn take<T>(&mut self, span: Range<usize>, value: Result<T, String>) -> Option<T> {
         value.map_err(|message| self.wrong(span, message)).ok()
     }
 
-    fn number<T: TryFrom<i64>>(&mut self, what: &str, value: Spanned<i64>, range: Range<i64>) -> Option<T> {
+    pub(super) fn number<T: TryFrom<i64>>(&mut self, what: &str, value: Spanned<i64>, range: Range<i64>) -> Option<T> {
         let number = Some(*value.get_ref()).filter(|number| range.contains(number));
         let converted = number.and_then(|number| T::try_from(number).ok());
         let message = || format!("{what} is {} to {}, not {}", range.start, range.end - 1, value.get_ref());
@@ -57,7 +58,11 @@ impl Check<'_> {
             eal,
             ports,
             socket: file.control.socket.and_then(|path| self.socket(path)),
-            log: Log { level: file.log.level, format: file.log.format },
+            log: Log {
+                level: file.log.level.map(Spanned::into_inner).unwrap_or_default(),
+                format: file.log.format.map(Spanned::into_inner).unwrap_or_default(),
+            },
+            metrics: self.metrics(file.metrics),
             capacity: file.connections.capacity.and_then(|n| self.number("the capacity", n, 1..(1 << 30) + 1)),
             ..Config::default()
         };
@@ -73,6 +78,8 @@ impl Check<'_> {
         for route in file.route {
             config.routes.extend(self.route(&route, &config));
         }
+        config.timeouts = self.timeouts(file.timeouts);
+        (config.services, config.daemons) = self.services(file.service, file.sync);
         config
     }
 
@@ -88,6 +95,21 @@ impl Check<'_> {
 
     fn socket(&mut self, path: Spanned<String>) -> Option<PathBuf> {
         self.take(path.span(), socket(path.get_ref()))
+    }
+
+    fn metrics(&mut self, metrics: raw::Metrics) -> Metrics {
+        let default = Metrics::default();
+        let listen = match metrics.listen {
+            None => default.listen,
+            Some(listen) => match listen.get_ref() {
+                raw::Listen::Nowhere => None,
+                raw::Listen::At(text) => {
+                    let wrong = |_| format!("'{text}' is no address with a port, like 127.0.0.1:9847");
+                    self.take(listen.span(), text.parse().map_err(wrong))
+                }
+            },
+        };
+        Metrics { listen, backends: metrics.backends.map_or(default.backends, Spanned::into_inner) }
     }
 
     fn setting(&mut self, name: &Spanned<String>, value: &Spanned<raw::Setting>) -> Option<(String, String)> {

@@ -1,11 +1,14 @@
 //! What is wrong in a file, and where.
 
+use super::sources::Sources;
 use std::fmt;
-use std::ops::Range;
+use std::path::PathBuf;
 
 /// Something wrong in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
+    /// The file; empty for a text that is no file.
+    pub path: PathBuf,
     /// The line, counted from 1; 0 if the file as a whole is meant.
     pub line: usize,
     /// The column in characters, counted from 1; 0 if the file as a whole is meant.
@@ -16,6 +19,9 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.as_os_str().is_empty() {
+            write!(to, "{}: ", self.path.display())?;
+        }
         if self.line == 0 {
             return to.write_str(&self.message);
         }
@@ -24,19 +30,8 @@ impl fmt::Display for Mistake {
 }
 
 impl Mistake {
-    /// A mistake at these bytes of the text.
-    pub(super) fn at(text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
-        let before = text.get(..span.start).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message: message.into(),
-        }
-    }
-
-    /// What the TOML library found, in one line and with a guess at what was meant.
-    pub(super) fn of_toml(text: &str, error: &toml::de::Error) -> Self {
+    /// What the TOML library found in a file, in one line and with a guess at what was meant.
+    pub(super) fn of_toml(sources: &Sources, file: usize, error: &toml::de::Error) -> Self {
         let message = error.message().lines().collect::<Vec<_>>().join("; ");
         let message = match unknown_word(&message) {
             Some((unknown, known)) => match did_you_mean(unknown, known.iter().copied()) {
@@ -45,10 +40,7 @@ impl Mistake {
             },
             None => message,
         };
-        match error.span() {
-            Some(span) => Self::at(text, span, message),
-            None => Self { line: 0, column: 0, message },
-        }
+        sources.mistake(file, error.span(), message)
     }
 }
 

@@ -1,3 +1,6 @@
+mod reload;
+mod services;
+
 use super::values::pci;
 use super::*;
 use crate::kernel::Network;
@@ -120,6 +123,7 @@ fn a_whole_file_is_understood() {
         settings: [("expire_nodest_conn", "1"), ("lblc_expiration", "60"), ("sync_threshold", "3 50")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
+        ..Config::default()
     };
     assert_eq!(config, expected);
 
@@ -152,8 +156,8 @@ fn a_mistyped_key_is_guessed() {
         ("[control]\nxyzzy = 1", "line 2, column 1: unknown field `xyzzy`, expected `socket`"),
         (
             "\n  [contorl]\n",
-            "line 2, column 4: unknown field `contorl`, expected one of `eal`, `port`, `control`, `log`, `connections`, \
-             `neighbour`, `route`, `marks`, `settings` (did you mean 'control'?)",
+            "line 2, column 4: unknown field `contorl`, expected one of `eal`, `port`, `control`, `log`, `metrics`, \
+             `connections`, `timeouts`, `neighbour`, `route`, `marks`, `settings`, `service`, `sync` (did you mean 'control'?)",
         ),
     ] {
         assert_eq!(mistakes(text), [expected]);
@@ -312,9 +316,11 @@ fn marking_rules_are_read_in_their_order() {
 fn a_file_that_is_wrong_or_missing_is_named() {
     let missing = Config::load(Path::new("/nonexistent/rvs.toml")).unwrap_err().to_string();
     assert!(missing.starts_with("cannot read /nonexistent/rvs.toml: "), "{missing}");
-    let mistakes = Config::parse("[connections]\ncapacity = 0\n").unwrap_err();
-    let wrong = Error::Wrong { path: "rvs.toml".into(), mistakes }.to_string();
-    assert_eq!(wrong, "rvs.toml: line 2, column 12: the capacity is 1 to 1073741824, not 0");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rvs.toml");
+    std::fs::write(&path, "[connections]\ncapacity = 0\n").unwrap();
+    let wrong = Config::load(&path).unwrap_err().to_string();
+    assert!(wrong.ends_with("rvs.toml: line 2, column 12: the capacity is 1 to 1073741824, not 0"), "{wrong}");
 }
 
 proptest! {

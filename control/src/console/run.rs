@@ -82,6 +82,11 @@ impl Console<'_> {
                 let command = Command::SetPromiscuous { port: said.number("PORT"), on: said.has("on") };
                 self.executor.execute(command).map(|_| ())
             }
+            Verb::CheckConfig => return self.check_config(said),
+            Verb::DiffConfig => return self.config(said, true),
+            Verb::ReloadConfig => return self.config(said, false),
+            Verb::ShowConfig => return self.show_config(said),
+            Verb::ShowStatus => self.show(Command::Status, json, |reply| show::status(&reply)),
             Verb::Save => return self.save(said),
             Verb::Restore => return self.restore(said.argument("FILE").unwrap_or_default()),
         };
@@ -245,7 +250,7 @@ impl Console<'_> {
         self.loading += 1;
         let outcome = self.lines(reader, echo, false);
         self.loading -= 1;
-        if matches!(outcome, Outcome::Done | Outcome::Refused | Outcome::Usage) {
+        if !matches!(outcome, Outcome::Goodbye | Outcome::Unreachable) {
             self.print(&format!("Finished reading all CLI commands from {file}\n"));
         }
         outcome
@@ -305,7 +310,7 @@ impl Console<'_> {
     }
 
     /// Files named at the other end of a socket are the client's, and the daemon must not open its own by that name.
-    fn own_files(&mut self, what: &str) -> Result<(), Outcome> {
+    pub(super) fn own_files(&mut self, what: &str) -> Result<(), Outcome> {
         match self.place {
             Place::Client => Ok(()),
             Place::Socket => {
@@ -321,7 +326,7 @@ fn with_json<'a>(arguments: &[&'a str], json: bool) -> Vec<&'a str> {
     arguments.iter().copied().chain(json.then_some("--json")).collect()
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+pub(super) fn json(value: &impl serde::Serialize) -> String {
     // Plain data with string keys always has a JSON form.
     serde_json::to_string(value).unwrap_or_default() + "\n"
 }

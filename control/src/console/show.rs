@@ -1,10 +1,11 @@
 //! Workers, drops and ports in words; ports as testpmd prints them, so that eyes and scripts that know it feel at home.
 
 use super::table::table;
-use crate::command::{ClassView, ForwardingView, PortStats, PortView, Reply, Statistics, WorkerView};
+use crate::command::{ClassView, ConfigReport, ForwardingView, PortStats, PortView, Reply, Statistics, WorkerView};
 use forwarder::pipeline::DropReason;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `show worker`: a line each.
 pub(super) fn workers(workers: &[WorkerView]) -> String {
@@ -175,6 +176,29 @@ pub(super) fn drains(reply: &Reply) -> String {
 pub(super) fn settings(reply: &Reply) -> String {
     let Reply::Settings(settings) = reply else { return String::new() };
     settings.iter().map(|setting| format!("{} = {}\n", setting.name, setting.value)).collect()
+}
+
+/// `show status`.
+pub(super) fn status(reply: &Reply) -> String {
+    let Reply::Status(status) = reply else { return String::new() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    format!(
+        "up for {} s\nfile taken over {} s ago; read again {} times, {} times bad\n",
+        now.saturating_sub(status.started),
+        now.saturating_sub(status.last_reload),
+        status.reloads + status.failed_reloads,
+        status.failed_reloads,
+    )
+}
+
+/// What a file changed, or would.
+pub(super) fn report(report: &ConfigReport) -> String {
+    let mut text: String = report.changes.iter().map(|line| format!("{line}\n")).collect();
+    let _ = writeln!(text, "{}: {}", if report.applied { "done" } else { "it would be" }, report.summary);
+    if !report.restart.is_empty() {
+        let _ = writeln!(text, "only a restart of rvsd takes over: {}", report.restart.join(", "));
+    }
+    text
 }
 
 /// `show stats`.

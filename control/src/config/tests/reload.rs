@@ -1,0 +1,249 @@
+//! A running director and its file.
+
+use super::services::services;
+use crate::command::{Command, Error, Origin, Reply, ServiceView};
+use crate::config::Config;
+use crate::config::difference::{Difference, Running};
+use crate::config::reload::{Configured, Reloader, running_config, take_over};
+use crate::director::Director;
+use crate::director::still::Still;
+use crate::ipvsadm::Executor;
+use proptest::prelude::*;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+fn director() -> Director<Still> {
+    Still::default().director(256)
+}
+
+/// A director with its file in a directory of its own.
+struct Daemon {
+    directory: tempfile::TempDir,
+    executor: Configured<Director<Still>>,
+}
+
+impl Daemon {
+    fn start(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rvs.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut reloader = Reloader::new(Some(path.clone()), Config::load(&path).unwrap());
+        let mut director = director();
+        reloader.start(&mut director).unwrap();
+        Self { directory, executor: Configured::new(director, Arc::new(Mutex::new(reloader))) }
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.directory.path().join("rvs.toml"), text).unwrap();
+    }
+
+    fn reload(&mut self) -> Result<(String, Vec<String>), Error> {
+        let dry = self.executor.execute(Command::Reload { dry: true });
+        match (self.executor.execute(Command::Reload { dry: false })?, dry) {
+            (Reply::Config(report), Ok(Reply::Config(dry))) => {
+                assert!(report.applied && !dry.applied && report.changes == dry.changes);
+                Ok((report.summary, report.changes))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn services(&mut self) -> Vec<ServiceView> {
+        Running::ask(&mut self.executor).unwrap().services
+    }
+
+    /// Lines of ipvsadm's, done at run time.
+    fn say(&mut self, line: &str) {
+        let names = crate::ipvsadm::names::Table::default();
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let place = crate::console::Place::Socket;
+        let mut console = crate::console::Console::new(&mut self.executor, &names, place, &mut output, &mut errors);
+        assert_eq!(console.line(line), crate::console::Outcome::Done, "{line}");
+    }
+}
+
+const FILE: &str = r#"
+[timeouts]
+udp = 60
+
+[settings]
+expire_nodest_conn = 1
+
+[marks]
+rules = ["port 80 set 1", "set 2"]
+
+[[service]]
+tcp = "192.0.2.1:80"
+scheduler = "rr"
+
+[[service.server]]
+address = "10.0.0.2"
+
+[[service.server]]
+address = "10.0.0.3"
+weight = 2
+
+[[service]]
+udp = "192.0.2.1:53"
+"#;
+
+#[test]
+fn a_director_starts_by_its_file() {
+    let mut daemon = Daemon::start(FILE);
+    let running = Running::ask(&mut daemon.executor).unwrap();
+    assert_eq!((running.timeouts.tcp, running.timeouts.udp, running.marks.len()), (900, 60, 2));
+    let services = &running.services;
+    assert_eq!(services.len(), 2);
+    assert!(services.iter().all(|view| view.origin == Origin::File));
+    let servers = services.iter().flat_map(|view| &view.servers);
+    assert!(servers.clone().count() == 2 && servers.into_iter().all(|view| view.origin == Origin::File));
+    assert_eq!(daemon.reload().unwrap(), ("nothing to change".to_owned(), Vec::new()));
+}
+
+#[test]
+fn a_reload_changes_what_the_file_changes_and_leaves_the_rest() {
+    let mut daemon = Daemon::start(FILE);
+    daemon.say("-A -t 192.0.2.9:80");
+    daemon.say("mark add set 9");
+    daemon.say("-e -t 192.0.2.1:80 -r 10.0.0.3 -w 7");
+    let text = FILE.replace("udp = 60", "").replace("expire_nodest_conn = 1", "sync_threshold = [4, 60]");
+    let text = text.replace("\"port 80 set 1\", ", "").replace("udp = \"192.0.2.1:53\"", "tcp = \"192.0.2.1:443\"");
+    daemon.write(&text.replace("address = \"10.0.0.2\"", "address = \"10.0.0.4\""));
+    let (summary, changes) = daemon.reload().unwrap();
+    assert_eq!(
+        summary,
+        "1 service added, 1 service removed, 1 server added, 1 server changed, 1 server removed, 8 changes of settings, \
+         timeouts, marking rules and daemons"
+    );
+    let expected = [
+        "~ expire_nodest_conn: 1 -> 0",
+        "~ sync_threshold: 3 50 -> 4 60",
+        "~ timeouts (tcp tcpfin udp): 900 120 60 -> 900 120 300",
+        "- mark port 80 set 1",
+        "- mark set 2",
+        "- mark set 9",
+        "+ mark set 2",
+        "+ mark set 9",
+        "+ server tcp 192.0.2.1:80 10.0.0.4:80 weight 1",
+        "~ server tcp 192.0.2.1:80 10.0.0.3:80 weight: 7 -> 2",
+        "- server tcp 192.0.2.1:80 10.0.0.2:80 (drains, then it is deleted)",
+        "+ service tcp 192.0.2.1:443 scheduler wlc",
+        "- service udp 192.0.2.1:53",
+    ];
+    assert_eq!(changes, expected);
+    let names: Vec<String> = daemon.services().iter().map(|view| view.spec.service.to_string()).collect();
+    assert!(names.contains(&"tcp 192.0.2.9:80".to_owned()), "made at run time: it stays: {names:?}");
+    assert_eq!(daemon.reload().unwrap().0, "nothing to change");
+}
+
+#[test]
+fn a_bad_file_changes_nothing() {
+    let mut daemon = Daemon::start(FILE);
+    let before = Running::ask(&mut daemon.executor).unwrap();
+    daemon.write(&FILE.replace("scheduler", "sheduler"));
+    let error = daemon.reload().unwrap_err().to_string();
+    assert!(error.contains("rvs.toml: line 13, column 1: unknown field `sheduler`"), "{error}");
+    assert!(error.contains("did you mean 'scheduler'?"), "{error}");
+    // What only shows when it is done: more servers than the director has room for.
+    let servers: String =
+        (0..300).map(|n| format!("[[service.server]]\naddress = \"10.1.{}.{}\"\n", n / 200, n % 200 + 1)).collect();
+    daemon.write(&format!("{FILE}{servers}"));
+    let error = daemon.reload().unwrap_err().to_string();
+    assert!(
+        error.contains("+ server udp 192.0.2.1:53 10.1.") && error.contains("Memory allocation problem"),
+        "{error}"
+    );
+    assert_eq!(Running::ask(&mut daemon.executor).unwrap(), before);
+    let Ok(Reply::Status(status)) = daemon.executor.execute(Command::Status) else { panic!() };
+    assert_eq!((status.reloads, status.failed_reloads), (0, 2));
+    assert!(matches!(
+        Configured::new(director(), Arc::new(Mutex::new(Reloader::new(None, Config::default()))))
+            .execute(Command::Reload { dry: true }),
+        Err(Error::NoConfig)
+    ));
+}
+
+#[test]
+fn what_waits_for_a_restart_is_said() {
+    let mut daemon = Daemon::start(FILE);
+    daemon.write(&format!("{FILE}[connections]\ncapacity = 5\n[log]\nlevel = \"debug\"\n"));
+    for _ in 0..2 {
+        match daemon.executor.execute(Command::Reload { dry: false }).unwrap() {
+            Reply::Config(report) => assert_eq!(report.restart, ["[log]", "[connections]"]),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_runs_is_a_file() {
+    let mut daemon = Daemon::start(FILE);
+    daemon.say("-A -t 192.0.2.9:80 -s wlc");
+    let Ok(Reply::Text(text)) = daemon.executor.execute(Command::RunningConfig) else { panic!() };
+    let again = Config::parse(&text).unwrap();
+    assert_eq!(again.services.len(), 3);
+    daemon.write(&text);
+    let (summary, _) = daemon.reload().unwrap();
+    assert_eq!(summary, "1 service changed", "the file takes over what was made at run time");
+    assert_eq!(daemon.reload().unwrap().0, "nothing to change");
+    assert!(daemon.services().iter().all(|view| view.origin == Origin::File));
+}
+
+#[test]
+fn a_server_that_drains_can_come_back() {
+    let mut daemon = Daemon::start(FILE);
+    daemon.write(&FILE.replace("[[service.server]]\naddress = \"10.0.0.2\"\n", ""));
+    daemon.reload().unwrap();
+    daemon.write(FILE);
+    let (_, changes) = daemon.reload().unwrap();
+    assert_eq!(changes, ["~ server tcp 192.0.2.1:80 10.0.0.2:80 weight: 0 -> 1"]);
+    assert!(daemon.services().iter().flat_map(|view| &view.servers).all(|view| view.drain.is_none()));
+}
+
+#[test]
+fn the_documented_file_can_be_taken_over() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rvs.toml");
+    let file = Config::load(&path).unwrap();
+    let report = take_over(&mut director(), &Config::default(), &file, false).unwrap();
+    assert!(report.applied);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// From any table to any other: the director then runs by the second, and its own account of it is a file that
+    /// changes nothing.
+    #[test]
+    fn any_file_leads_to_any_other(first in services(), second in services()) {
+        let file = |services| Config { services, ..Config::default() };
+        let (first, second) = (file(first), file(second));
+        let mut director = director();
+        take_over(&mut director, &Config::default(), &first, false).unwrap();
+        take_over(&mut director, &first, &second, false).unwrap();
+        let running = Running::ask(&mut director).unwrap();
+        let text = running_config(&Config::default(), &running).text();
+        let account = Config::parse(&text).map_err(|mistakes| format!("{mistakes:?}\n{text}"));
+        // Timeouts that nobody set are in the account too.
+        let account = Config { timeouts: second.timeouts, ..account.unwrap() };
+        let sorted = |config: &Config| {
+            let mut services = config.services.clone();
+            services.sort_by_key(|service| service.spec.service.to_string());
+            for service in &mut services {
+                service.servers.sort_by_key(|server| server.name().to_string());
+            }
+            services
+        };
+        // Servers that left have no connections here, but wait for the clock.
+        let mut without_drains = account.clone();
+        let draining: Vec<_> = running.services.iter().flat_map(|view| {
+            let drains = view.servers.iter().filter(|server| server.drain.is_some());
+            drains.map(|server| (view.spec.service, server.spec.name())).collect::<Vec<_>>()
+        }).collect();
+        for service in &mut without_drains.services {
+            let name = service.spec.service;
+            service.servers.retain(|server| !draining.contains(&(name, server.name())));
+        }
+        prop_assert_eq!(sorted(&without_drains), sorted(&second));
+        prop_assert_eq!(Difference::new(&running, &second, &second).lines, Vec::<String>::new());
+    }
+}
