@@ -339,11 +339,12 @@ impl State {
         Ok(())
     }
 
-    /// Notes a changed server, and whether its new upper threshold takes it out of overload.
+    /// Notes a changed server, and whether its new upper threshold takes it out of overload. A new server (`old_upper` is
+    /// none) does not start with what its slot's former one left in a worker.
     fn note_server(&mut self, service: ServiceId, id: DestId, old_upper: Option<u32>, upper: u32) {
         self.changes.services.insert(service);
         self.changes.destinations.insert(id);
-        if old_upper.is_some_and(|old| upper == 0 || upper > old) {
+        if old_upper.is_none_or(|old| upper == 0 || upper > old) {
             self.changes.relieved.insert(id);
         }
     }

@@ -11,6 +11,7 @@ use forwarder::flow_table::{FlowTable, Secret, Slot};
 use forwarder::pipeline::{ConnSlot, Listing, Pipeline, Waiting};
 use forwarder::publication::Publisher;
 use forwarder::route::{Event, Hop, Mac, Neighbour, Place, Route, RoutesBuilder, Table, Target};
+use forwarder::rss::Spread;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
@@ -190,11 +191,13 @@ impl World {
         };
         let wirings = Wiring::among((0..sizes.workers).map(queues).collect()).expect("each port has a transmit queue");
         let secret = Secret::new([sizes.seed, 1]);
-        let workers = wirings.into_iter().zip(&stats).map(|(wiring, stats)| {
+        let spread = Arc::new(Spread::new(sizes.workers as u32, Spread::MANY, sizes.seed));
+        let workers = wirings.into_iter().zip(&stats).map(|(wiring, own)| {
             let conns = FlowTable::new(vec![Slot::default(); sizes.slots], sizes.now).expect("a multiple of 32");
             let templates =
                 FlowTable::new(vec![Slot::default(); sizes.templates], sizes.now).expect("a multiple of 32");
-            let pipeline = Pipeline::new(conns, templates, stats.clone(), secret);
+            let pipeline = Pipeline::new(conns, templates, own.clone(), secret);
+            let pipeline = pipeline.among(wiring.share(), &stats, &spread);
             let kernel = Kernel { room: usize::MAX, ..Kernel::default() };
             let pool = Pool(pool.clone());
             Worker::wired(publisher.subscribe(), pipeline, wiring, kernel, Silent, pool, sizes.now)
