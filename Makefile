@@ -7,13 +7,15 @@
 #                 replays recordings of the kernel's IPVS (tests/corpus, or a directory of its layout) and compares
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
 #   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root)
+#   make instructions
+#                 records how many instructions a packet takes, which a test compares with (benches/instructions.json)
 #   make build    rvsd and rvsadm, the binaries that demo and tests run
 #   make docs     the manual page and the completions, from the tables in the source
 #   make setup    Debian packages
 #   make clean    what was built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build docs demo bench conformance check pure test test-pure test-dpdk test-e2e clean
+.PHONY: help setup build docs demo bench instructions conformance check pure test test-pure test-dpdk test-e2e clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
 PURE = -p packet-io -p forwarder -p control -p conformance -p rvs-fuzz -p rvs-bench
@@ -76,6 +78,11 @@ demo: build
 bench: setup
 	cargo build --release -p rvs --bin rvsd -p control --bin rvsadm -p rvs-bench --bin forwarding
 	$(SUDO) target/release/forwarding $(if $(QUICK),--quick) $(BENCH)
+
+# What a packet may take from now on, give or take a tenth.
+instructions: setup
+	RVS_RECORD_INSTRUCTIONS=1 cargo test -p rvs-bench --test instructions
+	@git diff --stat -- benches/instructions.json
 
 clean:
 	cargo clean

@@ -1,14 +1,14 @@
 //! Forwards a number of frames in one mode, for callgrind to count the instructions of: see tests/instructions.rs.
 
 use clap::Parser;
-use control::command::Command;
 use forwarder::clock::Tick;
 use forwarder::flow_table::Slot;
+use forwarder::pipeline::ConnSlot;
 use rvs_bench::frames::{LENGTH, Proto};
-use rvs_bench::rig::{Rig, Setup};
+use rvs_bench::rig::{BURST, Rig, Setup};
 use rvs_bench::traffic::{self, Mode};
 
-/// Forwards frames of established connections
+/// Forwards frames of established connections, or frames that each make one
 #[derive(Parser)]
 struct Options {
     /// How, and which
@@ -19,34 +19,33 @@ struct Options {
     flows: usize,
     /// Frames
     frames: usize,
+    /// Every frame is the first of a connection
+    #[arg(long)]
+    new: bool,
 }
 
 fn main() {
-    let Options { mode, proto, flows, frames } = Options::parse();
-    let setup = Setup {
-        connections: flows.max(1024),
-        destinations: 64,
-        neighbours: (0..traffic::SERVERS).map(|n| (*traffic::server(n).ip(), traffic::server_mac(n))).collect(),
-        secret: [1, 2],
-    };
-    let mut rig = Rig::new(&setup, |slots| vec![Slot::default(); slots]);
-    let set = Command::Set { name: "sloppy_tcp".to_owned(), value: "1".to_owned() };
-    rig.execute(set).expect("a setting of the kernel's");
-    rig.restore(&traffic::rules(mode, proto));
-    let now = Tick(2);
-    if mode == Mode::NatReply {
-        let requests = traffic::file(Mode::Nat, proto, flows);
-        let count = requests.len();
-        rig.replay(&requests, LENGTH, 32);
-        rig.run(count, now);
+    let Options { mode, proto, flows, frames, new } = Options::parse();
+    let connections = if new { frames } else { flows.max(1024) };
+    let mut rig = Rig::new(&Setup::new(connections), |slots| vec![Slot::default(); slots]);
+    rig.serve(mode, proto);
+    if new {
+        let first = |number| traffic::first(proto, traffic::client(number));
+        rig.replay(&(0..frames as u32).map(first).collect::<Vec<_>>(), LENGTH, BURST);
+        // What is needed once.
+        rig.run(BURST, Tick(2));
+    } else {
+        rig.connect(mode, proto, flows, LENGTH, Tick(2));
     }
-    let file = traffic::file(mode, proto, flows);
-    let count = file.len();
-    rig.replay(&file, LENGTH, 32);
-    // Twice, as replies may come before their request.
-    rig.run(2 * count, now);
-    let before = rig.stats().forwarded.get();
-    rig.run(frames, now);
-    let forwarded = rig.stats().forwarded.get() - before;
-    assert!(forwarded >= frames as u64, "{forwarded} of {frames} frames were forwarded");
+    let before = [rig.stats().forwarded.get(), rig.stats().created.get()];
+    counted(&mut rig, frames - BURST);
+    let [forwarded, created] = [rig.stats().forwarded.get() - before[0], rig.stats().created.get() - before[1]];
+    assert!(forwarded >= (frames - BURST) as u64, "{forwarded} of {frames} frames were forwarded");
+    assert_eq!(created, if new { (frames - BURST) as u64 } else { 0 }, "connections made");
+}
+
+/// What callgrind looks into, by its name.
+#[inline(never)]
+fn counted(rig: &mut Rig<Vec<ConnSlot>>, frames: usize) {
+    rig.run(frames, Tick(2));
 }

@@ -1,9 +1,9 @@
 //! A whole director on replayed frames: the real commands, snapshot, tables and worker, without a device, without root.
 //! Time is an argument.
 
-use crate::frames::{LENGTH, Mac};
+use crate::frames::{LENGTH, Mac, Proto};
 use crate::replay::{Pool, Replayed, Sink, Source};
-use crate::traffic::{DIRECTOR, DIRECTOR_MAC, GATEWAY, GATEWAY_MAC, VIRTUAL};
+use crate::traffic::{self, DIRECTOR, DIRECTOR_MAC, GATEWAY, GATEWAY_MAC, Mode, VIRTUAL};
 use control::command::{Command, ConnectionPage, Error, PortView, Reply};
 use control::director::{Director, Workers};
 use control::ipvsadm::Executor;
@@ -17,6 +17,7 @@ use forwarder::pipeline::{ConnSlot, Pipeline, Waiting, templates_for};
 use forwarder::publication::Publisher;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::{KernelLink, Resolver, Worker};
+pub use packet_io::BURST;
 use packet_io::{Burst, TableMemory};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -92,6 +93,25 @@ pub struct Setup {
     pub secret: [u64; 2],
 }
 
+impl Setup {
+    /// Room for so many connections, and the servers of the benches.
+    #[must_use]
+    pub fn new(connections: usize) -> Self {
+        Self::with(connections, traffic::SERVERS, 1)
+    }
+
+    /// Room for so many connections, and so many servers of each of so many services.
+    #[must_use]
+    pub fn with(connections: usize, servers: usize, services: usize) -> Self {
+        Self {
+            connections,
+            destinations: (servers * services).next_multiple_of(64),
+            neighbours: (0..servers).map(|n| (*traffic::server(n).ip(), traffic::server_mac(n))).collect(),
+            secret: [1, 2],
+        }
+    }
+}
+
 impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
     /// A director without services. `memory` makes the flow table's memory, of so many slots.
     ///
@@ -142,6 +162,37 @@ impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
         }
         .run(&["--restore".to_owned(), "--atomic".to_owned()]);
         assert_eq!(end.status, 0, "{}", String::from_utf8_lossy(&errors));
+    }
+
+    /// Serves this traffic, and lets packets in the middle of a connection start one, as replayed flows do.
+    ///
+    /// # Panics
+    /// If a setting of the kernel's is missing.
+    pub fn serve(&mut self, mode: Mode, proto: Proto) {
+        self.serve_by(&traffic::rules(mode, proto));
+    }
+
+    /// The same by these rules.
+    ///
+    /// # Panics
+    /// As [`serve`](Self::serve), and if a rule is wrong.
+    pub fn serve_by(&mut self, rules: &str) {
+        let set = Command::Set { name: "sloppy_tcp".to_owned(), value: "1".to_owned() };
+        self.execute(set).expect("a setting of the kernel's");
+        self.restore(rules);
+    }
+
+    /// Makes the connections of so many flows, and replays their packets from now on, of this length on the wire.
+    pub fn connect(&mut self, mode: Mode, proto: Proto, flows: usize, length: usize, now: Tick) {
+        if mode == Mode::NatReply {
+            let requests = traffic::file(Mode::Nat, proto, flows);
+            self.replay(&requests, length, BURST);
+            self.run(requests.len(), now);
+        }
+        let file = traffic::file(mode, proto, flows);
+        self.replay(&file, length, BURST);
+        // Twice, as replies may come before their request.
+        self.run(2 * file.len(), now);
     }
 
     /// Does a command.

@@ -52,16 +52,18 @@ impl Mode {
     }
 }
 
-/// The address of a server.
+/// The address of a server, of which there can be 60,000.
 #[must_use]
 pub fn server(number: usize) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 10 + number as u8), 8080)
+    let first = u32::from(Ipv4Addr::new(192, 168, if number < SERVERS { 1 } else { 2 }, 10));
+    SocketAddrV4::new(Ipv4Addr::from(first + number as u32), 8080)
 }
 
 /// The MAC address of a server.
 #[must_use]
 pub fn server_mac(number: usize) -> Mac {
-    [2, 0, 0, 0, 2, number as u8]
+    let [high, low] = (number as u16).to_be_bytes();
+    [2, 0, 0, 2, high, low]
 }
 
 /// The client of flow `number`: another one for each up to 2^24.
@@ -196,6 +198,12 @@ pub fn request(proto: Proto, client: SocketAddrV4, tcp_flags: u8) -> [u8; LENGTH
     frames::frame([DIRECTOR_MAC, GATEWAY_MAC], proto, client, VIRTUAL, tcp_flags)
 }
 
+/// A client's frame that starts a connection.
+#[must_use]
+pub fn first(proto: Proto, client: SocketAddrV4) -> [u8; LENGTH] {
+    request(proto, client, flags::SYN)
+}
+
 /// A server's frame to a client.
 #[must_use]
 pub fn reply(proto: Proto, client: SocketAddrV4, number: usize) -> [u8; LENGTH] {
@@ -273,15 +281,20 @@ fn ends(packet: &[u8]) -> Option<(SocketAddrV4, SocketAddrV4)> {
 }
 
 /// The rules that set up the service, as ipvsadm restores them.
-#[must_use]
 pub fn rules(mode: Mode, proto: Proto) -> String {
+    service(VIRTUAL, mode, proto, "sh", SERVERS)
+}
+
+/// The rules that set up one service with so many servers.
+#[must_use]
+pub fn service(address: SocketAddrV4, mode: Mode, proto: Proto, scheduler: &str, servers: usize) -> String {
     let kind = if proto == Proto::Tcp { "-t" } else { "-u" };
-    let mut rules = format!("-A {kind} {VIRTUAL} -s sh\n");
-    for number in 0..SERVERS {
+    let mut rules = format!("-A {kind} {address} -s {scheduler}\n");
+    for number in 0..servers {
         // Only masquerading may change the port.
-        let port = if mode.option() == "-m" { server(number).port() } else { VIRTUAL.port() };
+        let port = if mode.option() == "-m" { server(number).port() } else { address.port() };
         let server = SocketAddrV4::new(*server(number).ip(), port);
-        rules += &format!("-a {kind} {VIRTUAL} -r {server} {} -w 1\n", mode.option());
+        rules += &format!("-a {kind} {address} -r {server} {} -w 1\n", mode.option());
     }
     rules
 }
@@ -290,7 +303,7 @@ pub fn rules(mode: Mode, proto: Proto) -> String {
 #[must_use]
 pub fn configuration(device: &str) -> String {
     let mut text = format!(
-        "[[port]]\ndevice = \"{device}\"\nkernel = false\naddresses = [\"{DIRECTOR}/24\", \"{}/32\"]\n\n\
+        "[[port]]\ndevice = \"{device}\"\nkernel = false\naddresses = [\"{DIRECTOR}/16\", \"{}/32\"]\n\n\
          [[route]]\nto = \"default\"\nvia = \"{GATEWAY}\"\n\n[settings]\nsloppy_tcp = 1\n\n",
         VIRTUAL.ip()
     );
