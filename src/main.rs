@@ -1,5 +1,6 @@
 //! `rvsd`: the director's daemon. Wiring only: it starts DPDK, opens the ports, starts the workers, and joins them with the control side; everything decided is decided in `forwarder` and `control`.
 
+mod bench;
 mod clock;
 mod kernel_link;
 mod launch;
@@ -48,10 +49,12 @@ fn main() -> ExitCode {
         Ok(split) => split,
         Err(error) => error.exit(),
     };
-    if let Some(Action::Check { file }) = &options.action {
-        return check(file);
-    }
-    match run(eal_arguments, &options) {
+    let done = match &options.action {
+        Some(Action::Check { file }) => return check(file),
+        Some(Action::Bench(options)) => bench::run(options),
+        None => run(eal_arguments, &options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, with what mends it.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[command(
     name = "rvsd",
     version,
-    override_usage = "rvsd [EAL arguments] -- [options]\n       rvsd [options]\n       rvsd check FILE"
+    override_usage = "rvsd [EAL arguments] -- [options]\n       rvsd [options]\n       rvsd check FILE\n       rvsd bench [options]"
 )]
 /// A Linux Virtual Server director on DPDK
 pub struct Options {
@@ -54,13 +54,53 @@ pub struct Options {
 }
 
 /// What rvsd can do besides.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+#[derive(Clone, Debug, PartialEq, clap::Subcommand)]
 pub enum Action {
     /// Say what is wrong in a configuration file, and in those of conf.d beside it; exit status 4 if anything is
     Check {
         /// The file
         file: PathBuf,
     },
+    /// Measure the data path on generated flows; needs neither NIC nor root
+    Bench(BenchOptions),
+}
+
+/// `rvsd bench`.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct BenchOptions {
+    /// How packets are forwarded, and which of them there are
+    #[arg(long, value_enum, default_value = "dr")]
+    pub mode: rvs_bench::traffic::Mode,
+    /// Their protocol
+    #[arg(long, value_enum, default_value = "tcp")]
+    pub proto: rvs_bench::frames::Proto,
+    /// Connections at a time
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = number(1..=16_000_000))]
+    pub flows: usize,
+    /// Bytes of a frame on the wire
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u16).range(64..=1518))]
+    pub frame_size: u16,
+    /// Of the frames, those that make a connection
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub new: f64,
+    /// Who picks the servers; replies (nat-reply, nat-mixed) need sh and 16 servers
+    #[arg(long, value_name = "NAME", default_value = "sh")]
+    pub scheduler: String,
+    /// Servers of a service
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub servers: u16,
+    /// Services, one of which gets the traffic
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub services: u16,
+    /// Frames in a burst
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub burst: u8,
+    /// How long it measures
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A number of so many. It is memory, all of which is taken at the start.

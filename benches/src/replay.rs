@@ -1,7 +1,7 @@
 //! Queues that replay frames from memory and take back what is sent, as the `net_pcap` device with `infinite_rx` does,
 //! but without DPDK: what is left is the director's own work.
 
-use crate::frames::LENGTH;
+use crate::frames::{self, LENGTH};
 use packet_io::{Burst, Frame, FramePool, RxQueue, TxQueue};
 use std::cell::RefCell;
 
@@ -107,8 +107,27 @@ impl Source {
     /// # Panics
     /// If frames are to be shorter than their beginning, or longer than their buffers.
     pub fn replay(&mut self, frames: &[[u8; LENGTH]], length: usize, burst: usize) {
+        self.frames.clear();
+        self.frames.extend_from_slice(frames);
+        self.prepare(length, burst);
+    }
+
+    /// The same of so many frames that `fill` writes.
+    ///
+    /// # Panics
+    /// As [`replay`](Self::replay).
+    pub fn refill(&mut self, count: usize, length: usize, burst: usize, fill: impl FnMut(&mut [u8; LENGTH])) {
+        self.frames.resize(count, [0; LENGTH]);
+        self.frames.iter_mut().for_each(fill);
+        self.prepare(length, burst);
+    }
+
+    fn prepare(&mut self, length: usize, burst: usize) {
         assert!((LENGTH..=ROOM - HEADROOM).contains(&length), "frames of {length} bytes");
-        *self = Self { frames: frames.to_vec(), length, next: 0, burst };
+        if length != LENGTH {
+            self.frames.iter_mut().for_each(|frame| frames::stretch(frame, length));
+        }
+        (self.length, self.burst, self.next) = (length, burst, 0);
     }
 }
 
@@ -153,4 +172,20 @@ impl TxQueue for Sink {
         burst.consume(count);
         count
     }
+}
+
+/// Takes a number of frames from a source and drops them, a burst at a time: what replaying costs without a director.
+/// Answers how many there were.
+pub fn through(source: &mut Source, frames: usize) -> usize {
+    let (mut burst, mut sink) = (Burst::new(), Sink::default());
+    let mut count = 0;
+    while count < frames {
+        let received = source.receive(&mut burst);
+        if received == 0 {
+            break;
+        }
+        count += received;
+        sink.transmit(&mut burst);
+    }
+    count
 }

@@ -204,11 +204,16 @@ impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
     }
 
     /// Replays frames that begin like these, of this length, from now on, so many a burst.
+    pub fn replay(&mut self, frames: &[[u8; LENGTH]], length: usize, burst: usize) {
+        self.source().replay(frames, length, burst);
+    }
+
+    /// What frames come from.
     ///
     /// # Panics
     /// Never: there is a port.
-    pub fn replay(&mut self, frames: &[[u8; LENGTH]], length: usize, burst: usize) {
-        self.director.workers().worker.receive_queue(0).expect("there is a port").replay(frames, length, burst);
+    pub fn source(&mut self) -> &mut Source {
+        self.director.workers().worker.receive_queue(0).expect("there is a port")
     }
 
     /// One turn of the worker.

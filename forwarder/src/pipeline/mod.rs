@@ -460,6 +460,21 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if !self.ended.is_empty() {
             self.expire_ended(snapshot, now);
         }
+        let left = self.expire_conns(snapshot, now, budget);
+        self.expire_templates(now, budget);
+        // A burst of new connections needs as many places as a block has: one block a turn is not enough if in each some
+        // expire.
+        if left > budget {
+            self.expire_conns(snapshot, now, budget);
+        }
+        if let Some(sweep) = self.sweep {
+            self.sweep_on(sweep, snapshot, now);
+        }
+        self.ledger.stats.entries.set(self.conns.len() as u64);
+    }
+
+    /// A step of the connections' hand; answers what is left to do ([`FlowTable::advance`]).
+    fn expire_conns(&mut self, snapshot: &Snapshot, now: Tick, budget: usize) -> usize {
         let Self { conns, templates, ledger, .. } = self;
         conns.advance(now, budget, |conn, _| {
             if !templates.may_leave(conn) {
@@ -467,12 +482,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             }
             gone(conn, snapshot, now, templates, ledger);
             Fate::Expire
-        });
-        self.expire_templates(now, budget);
-        if let Some(sweep) = self.sweep {
-            self.sweep_on(sweep, snapshot, now);
-        }
-        self.ledger.stats.entries.set(self.conns.len() as u64);
+        })
     }
 
     #[cold]
