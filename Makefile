@@ -5,6 +5,7 @@
 #   make test     everything CI checks: check, then unit, property and end-to-end tests
 #   make conformance [CORPUS=DIR]
 #                 replays recordings of the kernel's IPVS (tests/corpus, or a directory of its layout) and compares
+#   make vmtest   rvsd on emulated NICs (virtio-net, e1000e, vmxnet3) in a guest of qemu; DEVICES= names some (root)
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
 #   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root)
 #   make instructions
@@ -15,7 +16,7 @@
 #   make clean    what was built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build docs demo bench instructions conformance check pure test test-pure test-dpdk test-e2e clean
+.PHONY: help setup build docs demo bench instructions conformance check pure test test-pure test-dpdk test-e2e vmtest clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
 PURE = -p packet-io -p forwarder -p control -p conformance -p rvs-fuzz -p rvs-bench
@@ -70,6 +71,11 @@ test:
 # Without DPDK, in simulated time.
 conformance:
 	cargo run --quiet -p conformance -- $(CORPUS)
+
+# Packages that nothing else needs are installed by its own script; what the guest boots is kept in target/vm.
+vmtest: build
+	@tests/vm/setup.sh
+	$(SUDO) python3 tests/vm/run.py target/debug target/vm $(DEVICES)
 
 demo: build
 	$(SUDO) python3 demo/demo.py target/debug $(WORKERS)

@@ -57,6 +57,7 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool
     let mut ports = Vec::new();
     for (number, (id, PortPlan { kernel, mtu, queues, side, .. })) in chosen.into_iter().enumerate() {
         let mut port = Port::open(eal, id)?;
+        offered(number, info(id));
         let (pairs, side) = (pairs(info(id), queues, workers), side.unwrap_or(side_of(number)));
         let config = PortConfig { rx_queues: pairs, tx_queues: pairs, mtu, ..PortConfig::default() };
         port.configure(&rss::configure(config, info(id), spread.as_ref(), side), pool)?;
@@ -85,6 +86,20 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool
         ports.push(DirectorPort { port, info, kernel, queues: pairs, delivery });
     }
     Ok((ports, spread.map(Arc::new)))
+}
+
+/// Logs what a device offers.
+fn offered(number: usize, info: &PortInfo) {
+    tracing::info!(
+        port = number,
+        rx_queues = info.max_rx_queues,
+        tx_queues = info.max_tx_queues,
+        mtu = info.max_mtu,
+        rss = %rss::offered(info),
+        rx_offloads = format_args!("{:#x}", info.rx_offloads),
+        tx_offloads = format_args!("{:#x}", info.tx_offloads),
+        "device offers"
+    );
 }
 
 /// The side of a port of which nobody said it.

@@ -43,6 +43,15 @@ fn is_able(info: &PortInfo, queues: u16, workers: usize) -> bool {
     workers > 1 && usize::from(queues) == workers && hashes && info.rss_table >= 1 << Spread::FEW
 }
 
+/// What a device offers for receive-side scaling, in words.
+pub fn offered(info: &PortInfo) -> String {
+    match (info.rss_types, info.rss_table) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => "by a table of its own".to_owned(),
+        (types, entries) => format!("{entries} entries, types {types:#x}"),
+    }
+}
+
 /// The configuration of a port that is on this side.
 pub fn configure(config: PortConfig, info: &PortInfo, spread: Option<&Spread>, side: Side) -> PortConfig {
     PortConfig { rss: spread.map_or_else(Rss::default, |spread| rss(info, spread, side)), ..config }

@@ -50,7 +50,7 @@ class Image:
         _, kernel = self.kernel()
         archive = Cpio()
         archive.add("/init", init.encode(), 0o755)
-        archive.add("/bin/busybox", next(self.unpacked("busybox-static").rglob("busybox")).read_bytes(), 0o755)
+        archive.add("/bin/busybox", (self.unpacked("busybox-static") / "bin/busybox").read_bytes(), 0o755)
         for name in MODULES:
             found = next(kernel.rglob(f"{name}.ko*"), None)
             if found is not None:
@@ -59,10 +59,8 @@ class Image:
         plugins = [path for name in WANTED for path in PLUGINS.glob(f"librte_{name}.so*")]
         for path in programs:
             archive.add(f"/bin/{path.name}", self.stripped(path), 0o755)
-        for path in plugins:
-            archive.add(str(path), path.resolve().read_bytes(), 0o644)
-        for library in libraries([*programs, *plugins]):
-            archive.add(library, Path(library).resolve().read_bytes(), 0o755)
+        for path in [*plugins, *map(Path, libraries([*programs, *plugins]))]:
+            archive.add_linked(path)
         for name, content in files.items():
             archive.add(name, content.encode(), 0o644)
         image = self.cache / f"initramfs-{os.getpid()}.gz"
@@ -91,6 +89,7 @@ class Cpio:
     def __init__(self):
         self.parts = []
         self.directories = set()
+        self.linked = set()
         self.inode = 1
 
     def add(self, name, content, mode):
@@ -100,7 +99,17 @@ class Cpio:
             if str(directory) not in self.directories:
                 self.directories.add(str(directory))
                 self.entry(str(directory), b"", 0o040755)
-        self.entry(name, content, 0o100000 | mode)
+        self.entry(name, content, mode if mode >> 12 else 0o100000 | mode)
+
+    def add_linked(self, path):
+        """A file of ours under its own name, and a link to it if `path` is one: a library must not be loaded twice."""
+        real = path.resolve()
+        for name in {real, path} - self.linked:
+            self.linked.add(name)
+            if name == real:
+                self.add(str(name), name.read_bytes(), 0o755)
+            else:
+                self.add(str(name), str(real).encode(), 0o120777)
 
     def entry(self, name, content, mode):
         fields = [self.inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]

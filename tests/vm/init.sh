@@ -1,7 +1,10 @@
 #!/bin/busybox sh
 # The guest's first program: prepares the machine, runs rvsd, and does what it is told on the serial line.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /var /usr/sbin /sbin
+/bin/busybox ln -s /run /var/run
 /bin/busybox --install -s /bin
+# DPDK loads no drivers below a directory that anybody may write.
+chmod 755 /
 export PATH=/bin:/sbin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -9,7 +12,6 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/hugepages /dev/net /dev/pts
 mount -t hugetlbfs none /dev/hugepages
 mount -t tmpfs none /tmp
-for module in /modules/*.ko; do :; done
 for module in MODULES; do
     [ ! -e /modules/$module.ko ] || insmod /modules/$module.ko
 done
@@ -22,12 +24,13 @@ for device in /sys/bus/pci/devices/*; do
     [ ! -e $device/driver ] || echo ${device##*/} >$device/driver/unbind
     echo ${device##*/} >/sys/bus/pci/drivers_probe
 done
-rvsd RVSD_ARGUMENTS >/tmp/rvsd.log 2>&1 &
+(rvsd RVSD_ARGUMENTS; echo "rvsd has ended: exit $?") >/tmp/rvsd.log 2>&1 &
 pid=$!
 export RVS_SOCKET=/tmp/rvs.sock
 ln -s /bin/rvsadm /tmp/ipvsadm
 for n in $(seq 300); do
     /tmp/ipvsadm -Ln >/dev/null 2>&1 && break
+    kill -0 $pid 2>/dev/null || break
     sleep 0.1
 done
 # From here on, a line of shell each; its output ends with a line that tells its exit status.
