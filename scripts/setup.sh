@@ -37,12 +37,14 @@ if [ -n "$missing" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing >/dev/null
 fi
 
-# Debian's ipvsadm, for its scripts: a test runs them, unpacked, with rvsadm for the program. Not installed.
-if command -v apt-get >/dev/null && ! ls target/packages/ipvsadm_*.deb >/dev/null 2>&1; then
-    mkdir -p target/packages
-    (cd target/packages && apt-get -qq download ipvsadm >/dev/null 2>&1) ||
-        echo "setup: the package ipvsadm cannot be had; a test will be skipped" >&2
-fi
+# Programs of Debian that tests run unpacked, not installed: ipvsadm's scripts, with rvsadm for the program; promtool.
+for package in ipvsadm prometheus; do
+    if command -v apt-get >/dev/null && ! ls target/packages/${package}_*.deb >/dev/null 2>&1; then
+        mkdir -p target/packages
+        (cd target/packages && apt-get -qq download $package >/dev/null 2>&1) ||
+            echo "setup: the package $package cannot be had; a test will be skipped" >&2
+    fi
+done
 
 for tool in fmt clippy; do
     cargo $tool --version >/dev/null 2>&1 || { echo "setup: cargo $tool is missing: rustup component add rustfmt clippy" >&2; exit 1; }

@@ -6,6 +6,7 @@ mod kernel_link;
 mod launch;
 mod lcore;
 mod log;
+mod monitor;
 mod options;
 mod plan;
 mod ports;
@@ -29,9 +30,11 @@ use forwarder::stats::WorkerStats;
 use forwarder::worker::Wiring;
 use kernel_link::Rings;
 use lcore::Shared;
+use monitor::Monitor;
 use options::{Action, Options};
 use plan::Plan;
 use ports::DirectorPort;
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
 use std::process::ExitCode;
@@ -155,9 +158,13 @@ fn direct(
         spawn("rvs-carry", || launch::supervise("what carries frames to the kernel", carry, launch::end))?
     });
 
-    // Time, and the control socket.
+    // Time, and who watches.
+    let capacity = (plan.connections * workers) as u64;
+    let options = control::metrics::Options { backends: plan.config().metrics.backends, capacity };
+    let monitor = Monitor::new(Configured::new(front.clone(), file.clone()), options);
     running.threads.push({
         let (director, asker) = (director.clone(), mirror.asker());
+        let (monitor, pool) = (monitor.clone(), pool.clone());
         let tick = move || {
             while !stop.load(Relaxed) {
                 let mut director = lock(&director);
@@ -165,29 +172,40 @@ fn direct(
                     tracing::warn!("{error}");
                 }
                 let servers = director.servers();
+                let workers = director.worker_views();
                 drop(director);
+                monitor.observe(&workers, pool.available());
                 asker.keep_fresh(servers);
                 std::thread::sleep(TICK);
             }
         };
         spawn("rvs-tick", || launch::supervise("the clock", tick, launch::end))?
     });
+
+    // The control socket, and HTTP.
     let serving = server.start(Configured::new(front.clone(), file.clone()))?;
+    let http = monitor.serve(plan.config().metrics)?;
     tracing::info!(socket = %serving.path().display(), "ready");
+    monitor::notify(&[NotifyState::Ready]);
 
     let signal = signals.forever().find(|signal| {
         let reload = *signal == SIGHUP;
         if reload {
-            // Why it failed, if it did, has been logged.
+            // Reload and ready again, whatever comes of it: why it failed, if it did, has been logged.
+            let since = NotifyState::monotonic_usec_now();
+            monitor::notify(&[NotifyState::Reloading].into_iter().chain(since.ok()).collect::<Vec<_>>());
             let _ = lock(&file).reload(&mut front.clone(), false);
+            monitor::notify(&[NotifyState::Ready]);
         }
         !reload
     });
     tracing::info!(signal, "stopping");
+    monitor::notify(&[NotifyState::Stopping]);
+    drop(http);
     serving.stop();
     let well = running.end();
     drop(mirror);
-    drop((front, director, ports));
+    drop((monitor, front, director, ports));
     ensure!(well, "a worker or a thread has panicked");
     Ok(())
 }

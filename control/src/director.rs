@@ -139,7 +139,8 @@ impl<W: Workers> Director<W> {
         }
     }
 
-    fn worker_views(&self) -> Vec<WorkerView> {
+    /// What the workers did, by number.
+    pub fn worker_views(&self) -> Vec<WorkerView> {
         let slots = self.state.table().destination_slots() as usize;
         self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats, slots)).collect()
     }

@@ -12,6 +12,7 @@ pub mod generate;
 pub mod interactive;
 pub mod ipvsadm;
 pub mod kernel;
+pub mod metrics;
 pub mod protocol;
 pub mod publish;
 pub mod server;

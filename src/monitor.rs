@@ -1,0 +1,117 @@
+//! Who is told how the director does: who scrapes its metrics, who checks its health, and systemd.
+
+use anyhow::{Context, Result};
+use control::command::{Command, Error, Reply, WorkerView};
+use control::config::Metrics;
+use control::ipvsadm::Executor;
+use control::metrics::health::Heart;
+use control::metrics::http::{Pages, Response, Server};
+use control::metrics::{CONTENT_TYPE, Options, Scrape};
+use sd_notify::NotifyState;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Watches the workers, and answers who asks.
+pub struct Monitor<E> {
+    executor: Mutex<E>,
+    options: Options,
+    heart: Mutex<Heart>,
+    /// Free frames of the memory pool, when they were last looked at.
+    frames: AtomicU32,
+    start: Instant,
+    /// systemd wants to hear that all is well.
+    watched: bool,
+}
+
+impl<E: Executor + Send + 'static> Monitor<E> {
+    /// Of the director behind `executor`.
+    pub fn new(executor: E, options: Options) -> Arc<Self> {
+        let (heart, frames) = (Mutex::default(), AtomicU32::new(0));
+        let watched = sd_notify::watchdog_enabled().is_some();
+        Arc::new(Self { executor: Mutex::new(executor), options, heart, frames, start: Instant::now(), watched })
+    }
+
+    /// Takes note of how the workers do. systemd hears of it only while all of them move.
+    pub fn observe(&self, workers: &[WorkerView], frames: u32) {
+        self.frames.store(frames, Relaxed);
+        let now = self.start.elapsed();
+        let mut heart = lock(&self.heart);
+        heart.observe(workers, now);
+        match heart.check(now) {
+            Ok(()) if self.watched => notify(&[NotifyState::Watchdog]),
+            Ok(()) => {}
+            Err(why) => tracing::error!("{why}"),
+        }
+    }
+
+    /// Serves HTTP, if it is wanted. Where nobody asked for it, an address that cannot be had costs a warning only.
+    pub fn serve(self: &Arc<Self>, metrics: Metrics) -> Result<Option<Server>> {
+        let Some(address) = metrics.listen else { return Ok(None) };
+        let hint =
+            || format!("cannot serve metrics on {address}: choose another address in [metrics] listen, or false");
+        match Server::start(address, self.clone()).with_context(hint) {
+            Ok(server) => {
+                tracing::info!(address = %server.address(), "metrics");
+                Ok(Some(server))
+            }
+            Err(error) if address == Metrics::default().listen.unwrap_or(address) => {
+                tracing::warn!("{error:#}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn metrics(&self) -> Result<String, Error> {
+        let frames = self.frames.load(Relaxed);
+        Ok(Scrape::ask(&mut *lock(&self.executor), self.options, Some(frames))?.text())
+    }
+
+    fn health(&self) -> Result<(), String> {
+        lock(&self.heart).check(self.start.elapsed())
+    }
+
+    /// Healthy, forwarding, and with a link.
+    fn readiness(&self) -> Result<(), String> {
+        self.health()?;
+        match lock(&self.executor).execute(Command::Forwarding) {
+            Ok(Reply::Forwarding(view)) if !view.running => Err("forwarding is stopped".to_owned()),
+            Ok(Reply::Forwarding(view)) if !view.ports.iter().any(|port| port.link_up) => {
+                Err("no port has a link".to_owned())
+            }
+            Ok(Reply::Forwarding(_)) => Ok(()),
+            Ok(_) => Err("the director gave another answer".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl<E: Executor + Send + 'static> Pages for Monitor<E> {
+    fn page(&self, path: &str) -> Option<Response> {
+        let line = |result: Result<(), String>| match result {
+            Ok(()) => Response::line("200 OK", "ok"),
+            Err(why) => Response::line("503 Service Unavailable", &why),
+        };
+        match path {
+            "/metrics" => Some(match self.metrics() {
+                Ok(body) => Response { status: "200 OK", content_type: CONTENT_TYPE, body },
+                Err(error) => Response::line("503 Service Unavailable", &error.to_string()),
+            }),
+            "/healthz" => Some(line(self.health())),
+            "/readyz" => Some(line(self.readiness())),
+            _ => None,
+        }
+    }
+}
+
+/// Tells systemd, if it started this process.
+pub fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd does not listen: {error}");
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
