@@ -34,7 +34,7 @@ impl Clock {
 
     /// The moment, for a loop that asks all the time: divides only when a tick is over.
     pub fn follow(&self) -> Follower {
-        Follower { clock: *self, now: self.now(), next: 0 }
+        Follower { clock: *self, now: self.now(), next: 0, cycles: 0 }
     }
 }
 
@@ -44,13 +44,21 @@ pub struct Follower {
     clock: Clock,
     now: Tick,
     next: u64,
+    cycles: u64,
 }
 
 impl Follower {
+    /// What the cycle counter was at the last [`now`](Self::now), since the clock's start.
+    #[inline]
+    pub fn cycles(&self) -> u64 {
+        self.cycles
+    }
+
     /// The moment: one read of the cycle counter.
     #[inline]
     pub fn now(&mut self) -> Tick {
         let cycles = tsc().wrapping_sub(self.clock.start);
+        self.cycles = cycles;
         if cycles >= self.next {
             let ticks = cycles / self.clock.cycles;
             self.now = Tick(ticks as u32);

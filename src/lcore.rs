@@ -28,14 +28,22 @@ pub struct Question {
     pub answer: SyncSender<(Vec<ConnView>, Listing)>,
 }
 
-/// What the lcore does while its queues are empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+/// What the lcore does while its queues are empty: the option's words for [`control::config::Idle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Idle {
     /// Looks again at once: the least delay, and all of one CPU.
-    #[default]
     Poll,
     /// Sleeps for some microseconds when the queues stay empty.
     Pause,
+}
+
+impl From<control::config::Idle> for Idle {
+    fn from(idle: control::config::Idle) -> Self {
+        match idle {
+            control::config::Idle::Poll => Self::Poll,
+            control::config::Idle::Pause => Self::Pause,
+        }
+    }
 }
 
 /// Turns without a frame before a pause.
@@ -61,16 +69,22 @@ pub struct Shared {
 /// Turns the loop until it is told to stop.
 pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
     let mut clock = clock.follow();
+    let stats = worker.pipeline().stats().clone();
     let mut empty = 0u32;
+    let _ = clock.now();
+    // A turn's end is the next one's beginning, so one look at the counter a turn is enough.
+    let (mut began, mut frames) = (clock.cycles(), 0);
     while !shared.stop.load(Relaxed) {
         let now = clock.now();
+        stats.took(frames, clock.cycles().wrapping_sub(began));
+        began = clock.cycles();
+        frames = 0;
         if shared.rest.load(Relaxed) {
             worker.rest(now);
             std::thread::sleep(REST);
-        } else if worker.turn(now) > 0 {
-            empty = 0;
         } else {
-            empty = empty.saturating_add(1);
+            frames = worker.turn(now);
+            empty = if frames > 0 { 0 } else { empty.saturating_add(1) };
         }
         // Popping from an empty queue costs a fence; looking does not.
         if !shared.questions.is_empty()

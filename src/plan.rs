@@ -110,7 +110,7 @@ impl Plan {
             workers: options.workers.map(|workers| workers.get().into()),
             mbufs: options.mbufs,
             mbuf_size: options.mbuf_size.unwrap_or(MBUF_SIZE),
-            idle: options.idle.unwrap_or_default(),
+            idle: options.idle.unwrap_or(config.idle.into()),
             file: options.config.clone(),
             config,
         };
@@ -181,15 +181,17 @@ mod tests {
             socket = "/run/a.sock"
             [connections]
             capacity = 5000
+            [workers]
+            idle = "pause"
         "#;
         let (plan, log) = self::plan(file, "--no-huge -- --socket /run/b.sock --log-level warn").unwrap();
         assert_eq!(plan.eal, ["--no-huge", "--no-pci"]);
         assert_eq!(plan.socket, Some("/run/b.sock".into()));
-        assert_eq!(plan.connections, 5000);
+        assert_eq!((plan.connections, plan.idle), (5000, Idle::Pause));
         assert_eq!(plan.ports[0].kernel, KernelInterface::None);
         assert_eq!(log.filter, "warn");
-        let (plan, log) = self::plan(file, "-- --port 3 --connections 7").unwrap();
+        let (plan, log) = self::plan(file, "-- --port 3 --connections 7 --idle poll").unwrap();
         assert_eq!(plan.ports[0].device, Device::Number(3));
-        assert_eq!((plan.connections, log.filter.as_str()), (7, "info"));
+        assert_eq!((plan.connections, log.filter.as_str(), plan.idle), (7, "info", Idle::Poll));
     }
 }

@@ -11,7 +11,7 @@ mod reply;
 pub use error::Error;
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
-pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, WorkerView};
+pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, RecentLoad, WorkerView};
 pub use reply::{
     Change, ChangePage, ConfigReport, ConnectionPage, ConnectionView, Counters, DrainView, Origin, Rates, Reply,
     ServerView, ServiceView, Setting, Statistics, StatusView, Version,

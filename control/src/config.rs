@@ -60,6 +60,8 @@ pub struct Config {
     pub log: Log,
     /// `[connections] capacity`: connections that each worker has room for.
     pub capacity: Option<u32>,
+    /// `[workers] idle`.
+    pub idle: Idle,
     /// `[[neighbour]]`.
     pub neighbours: Vec<FixedNeighbour>,
     /// `[[route]]`.
@@ -113,6 +115,7 @@ impl Default for Config {
             socket: None,
             log: Log::default(),
             capacity: None,
+            idle: Idle::default(),
             neighbours: Vec::new(),
             routes: Vec::new(),
             marks: Vec::new(),
@@ -160,6 +163,17 @@ pub enum Device {
     Number(u16),
     /// A PCI address with its domain (`0000:3b:00.0`) or the name of a virtual device (`net_af_packet0`).
     Name(String),
+}
+
+/// What a worker does while its queues are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// Looks again at once: the least delay, and all of one CPU.
+    #[default]
+    Poll,
+    /// Sleeps for some microseconds when the queues stay empty.
+    Pause,
 }
 
 /// What is logged, and how.

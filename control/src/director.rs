@@ -7,7 +7,9 @@ mod journal;
 mod meter;
 pub mod still;
 
-use crate::command::{Command, ConnectionPage, ConnectionView, Counters, Error, PortView, Reply, WorkerView};
+use crate::command::{
+    Command, ConnectionPage, ConnectionView, Counters, Error, PortView, RecentLoad, Reply, WorkerView,
+};
 use crate::publish::Builder;
 use crate::state::{Drained, Limits, Live, Observed, State};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
@@ -142,7 +144,10 @@ impl<W: Workers> Director<W> {
     /// What the workers did, by number.
     pub fn worker_views(&self) -> Vec<WorkerView> {
         let slots = self.state.table().destination_slots() as usize;
-        self.stats.iter().enumerate().map(|(worker, stats)| WorkerView::new(worker, stats, slots)).collect()
+        let view = |(worker, stats): (usize, &Arc<WorkerStats>)| WorkerView::new(worker, stats, slots);
+        let mut views: Vec<_> = self.stats.iter().enumerate().map(view).collect();
+        self.meter.fill_workers(&mut views);
+        views
     }
 
     fn ports(&mut self, only: Option<u16>, extended: bool) -> Result<Vec<PortView>, Error> {
@@ -192,7 +197,12 @@ impl<W: Workers> Director<W> {
         let now = self.workers.now();
         if self.meter.due(now) {
             let ports = self.workers.ports(None, false);
-            self.meter.sample(now, &ports);
+            let workers = self.stats.iter().map(|stats| RecentLoad {
+                busy_cycles: stats.busy_cycles.get(),
+                idle_cycles: stats.idle_cycles.get(),
+                frames: stats.received.get().wrapping_add(stats.handed_in.get()),
+            });
+            self.meter.sample(now, &ports, workers);
         }
         self.publish_changes()
     }

@@ -190,6 +190,16 @@ impl Loads<'_> {
 /// Ports that have counters of their own: as many as DPDK has.
 pub const PORTS: usize = 32;
 
+/// Classes of turns by the frames they received: 1, 2 and 3, 4 to 7, and so on; in the last, 32 and more.
+pub const BURST_CLASSES: usize = 6;
+
+/// The class of a turn with so many frames, of which there is at least one.
+#[inline]
+#[must_use]
+pub fn burst_class(frames: usize) -> usize {
+    (frames.max(1).ilog2() as usize).min(BURST_CLASSES - 1)
+}
+
 /// Everything one worker counts, shared with its readers. The identity that holds between turns:
 /// `received + handed_in = forwarded + to_kernel + dropped + held + handed_out`. Over all workers, `handed_out` is more
 /// than `handed_in` by the frames that are in the rings between them.
@@ -234,6 +244,12 @@ pub struct WorkerStats {
     pub turns: Counter,
     /// Turns that received at least one frame.
     pub busy_turns: Counter,
+    /// Those by how many frames they received: [`burst_class`].
+    pub bursts: [Counter; BURST_CLASSES],
+    /// What turns with frames took, in units of the processor's cycle counter. Who runs the loop counts this and the next.
+    pub busy_cycles: Counter,
+    /// What all else took: turns without frames, pauses, questions.
+    pub idle_cycles: Counter,
     /// Version of the snapshot in use.
     pub snapshot: Counter,
     /// By destination slot.
@@ -286,8 +302,22 @@ impl WorkerStats {
             expired: Counter::default(),
             turns: Counter::default(),
             busy_turns: Counter::default(),
+            bursts: [const { Counter(AtomicU64::new(0)) }; BURST_CLASSES],
+            busy_cycles: Counter::default(),
+            idle_cycles: Counter::default(),
             snapshot: Counter::default(),
             destinations: (0..destinations).map(|_| DestCounters::default()).collect(),
+        }
+    }
+
+    /// Counts what a turn took that received so many frames; only the owning thread may call this.
+    #[inline]
+    pub fn took(&self, frames: usize, cycles: u64) {
+        if frames > 0 {
+            self.busy_cycles.add(cycles);
+            self.bursts[burst_class(frames)].add(1);
+        } else {
+            self.idle_cycles.add(cycles);
         }
     }
 
@@ -301,6 +331,18 @@ impl WorkerStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_are_told_apart_by_their_frames() {
+        let classes = [1, 2, 3, 4, 7, 8, 15, 16, 31, 32, 33, 4096].map(burst_class);
+        assert_eq!(classes, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5]);
+        let stats = WorkerStats::new(0);
+        for (frames, cycles) in [(0, 100), (5, 300), (0, 1), (32, 2000)] {
+            stats.took(frames, cycles);
+        }
+        assert_eq!((stats.busy_cycles.get(), stats.idle_cycles.get()), (2300, 101));
+        assert_eq!(stats.bursts.each_ref().map(Counter::get), [0, 0, 1, 0, 0, 1]);
+    }
 
     #[test]
     fn each_taker_gets_its_own_marks_once() {

@@ -4,7 +4,7 @@ use super::Counters;
 use forwarder::conn::Direction;
 use forwarder::pipeline::DropReason;
 use forwarder::police::Class;
-use forwarder::stats::{Counter, DestCounters, WorkerStats};
+use forwarder::stats::{BURST_CLASSES, Counter, DestCounters, WorkerStats};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -54,6 +54,18 @@ pub struct WorkerView {
     pub turns: u64,
     /// Turns that received at least one frame.
     pub busy_turns: u64,
+    /// Those by the frames they received: 1, 2 to 3, 4 to 7, 8 to 15, 16 to 31, 32 and more.
+    #[serde(default)]
+    pub bursts: [u64; BURST_CLASSES],
+    /// What turns with frames took, in cycles of the processor's counter.
+    #[serde(default)]
+    pub busy_cycles: u64,
+    /// What all else took.
+    #[serde(default)]
+    pub idle_cycles: u64,
+    /// Of these, the last second or so.
+    #[serde(default)]
+    pub recent: RecentLoad,
     /// Version of the snapshot it uses.
     pub snapshot: u64,
     /// What it counted for connections, over all real servers that ever were.
@@ -62,6 +74,33 @@ pub struct WorkerView {
     pub classes: BTreeMap<String, ClassView>,
     /// Frames dropped, by reason; every reason is there.
     pub drops: BTreeMap<String, u64>,
+}
+
+/// How busy a worker was over the last second or so. The share of cycles that went into turns with frames says how near
+/// to its limit it is: what is idle is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RecentLoad {
+    /// What turns with frames took, in cycles of the processor's counter.
+    pub busy_cycles: u64,
+    /// What all else took.
+    pub idle_cycles: u64,
+    /// Frames that came in, from ports and from other workers.
+    pub frames: u64,
+}
+
+impl RecentLoad {
+    /// Of all cycles, those of turns with frames, percent; none if there were none at all.
+    #[must_use]
+    pub fn busy(&self) -> Option<f64> {
+        let all = self.busy_cycles.saturating_add(self.idle_cycles);
+        (all > 0).then(|| self.busy_cycles as f64 * 100.0 / all as f64)
+    }
+
+    /// Cycles for a frame, none without frames.
+    #[must_use]
+    pub fn cycles_per_packet(&self) -> Option<f64> {
+        (self.frames > 0).then(|| self.busy_cycles as f64 / self.frames as f64)
+    }
 }
 
 /// Frames of one class on their way to the kernel.
@@ -110,6 +149,10 @@ impl WorkerView {
             expired: stats.expired.get(),
             turns: stats.turns.get(),
             busy_turns: stats.busy_turns.get(),
+            bursts: stats.bursts.each_ref().map(Counter::get),
+            busy_cycles: stats.busy_cycles.get(),
+            idle_cycles: stats.idle_cycles.get(),
+            recent: RecentLoad::default(),
             snapshot: stats.snapshot.get(),
             balanced: stats.destinations.iter().take(slots).fold(Counters::default(), |sum, of| sum.plus(of.into())),
             classes: Class::ALL.iter().map(class).collect(),
@@ -119,6 +162,13 @@ impl WorkerView {
 }
 
 impl WorkerView {
+    /// What it did over all the time.
+    #[must_use]
+    pub fn load(&self) -> RecentLoad {
+        let frames = self.received.wrapping_add(self.handed_in);
+        RecentLoad { busy_cycles: self.busy_cycles, idle_cycles: self.idle_cycles, frames }
+    }
+
     /// What was counted since `earlier`; what is counted now (held frames, connections, the snapshot) stays.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -156,6 +206,10 @@ impl WorkerView {
             expired: self.expired.wrapping_sub(earlier.expired),
             turns: self.turns.wrapping_sub(earlier.turns),
             busy_turns: self.busy_turns.wrapping_sub(earlier.busy_turns),
+            bursts: std::array::from_fn(|class| self.bursts[class].wrapping_sub(earlier.bursts[class])),
+            busy_cycles: self.busy_cycles.wrapping_sub(earlier.busy_cycles),
+            idle_cycles: self.idle_cycles.wrapping_sub(earlier.idle_cycles),
+            recent: self.recent,
             snapshot: self.snapshot,
             balanced: self.balanced.since(earlier.balanced),
             classes: self.classes.iter().map(class).collect(),

@@ -63,6 +63,7 @@ impl Check<'_> {
                 format: file.log.format.map(Spanned::into_inner).unwrap_or_default(),
             },
             metrics: self.metrics(file.metrics),
+            idle: file.workers.idle.map(Spanned::into_inner).unwrap_or_default(),
             capacity: file.connections.capacity.and_then(|n| self.number("the capacity", n, 1..(1 << 30) + 1)),
             ..Config::default()
         };

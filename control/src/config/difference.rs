@@ -306,6 +306,7 @@ fn restart(before: &Config, file: &Config) -> Vec<&'static str> {
         ("[log]", before.log != file.log),
         ("[metrics]", before.metrics != file.metrics),
         ("[connections]", before.capacity != file.capacity),
+        ("[workers]", before.idle != file.idle),
     ];
     rows.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }

@@ -14,6 +14,7 @@ pub(super) struct File {
     pub log: Log,
     pub metrics: Metrics,
     pub connections: Connections,
+    pub workers: Workers,
     pub timeouts: Timeouts,
     pub neighbour: Vec<Neighbour>,
     pub route: Vec<Route>,
@@ -144,6 +145,12 @@ pub(super) struct Sync {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Connections {
     pub capacity: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Workers {
+    pub idle: Option<Spanned<super::Idle>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -357,6 +364,7 @@ impl File {
         one(&mut self.metrics.listen, other.metrics.listen, twice);
         one(&mut self.metrics.backends, other.metrics.backends, twice);
         one(&mut self.connections.capacity, other.connections.capacity, twice);
+        one(&mut self.workers.idle, other.workers.idle, twice);
         one(&mut self.timeouts.tcp, other.timeouts.tcp, twice);
         one(&mut self.timeouts.tcp_fin, other.timeouts.tcp_fin, twice);
         one(&mut self.timeouts.udp, other.timeouts.udp, twice);

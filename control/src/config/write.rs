@@ -1,6 +1,6 @@
 //! A configuration as the text of a file: what is read from it is the same configuration.
 
-use super::{Config, Device, Format, Level, Metrics, Port, Service, Side};
+use super::{Config, Device, Format, Idle, Level, Metrics, Port, Service, Side};
 use crate::command::{DaemonRole, DaemonSpec, Netmask, SchedulerFlags, ServerSpec, ServiceName, Timeouts};
 use crate::kernel::Network;
 use forwarder::service::{Method, Protocol, Tunnel, TunnelChecksum};
@@ -47,6 +47,7 @@ impl Config {
         ];
         section(&mut text, "[metrics]", said(metrics));
         section(&mut text, "[connections]", said([("capacity", self.capacity.map(|capacity| capacity.to_string()))]));
+        section(&mut text, "[workers]", said([("idle", (self.idle == Idle::Pause).then(|| quoted("pause")))]));
         section(&mut text, "[timeouts]", said(timeout_fields(self.timeouts)));
         if !self.marks.is_empty() {
             let rules = self.marks.iter().map(|rule| format!("\n    {}", quoted(&rule.to_string())));

@@ -116,7 +116,9 @@ impl Console<'_> {
             Reply::Ports(ports) => ports,
             _ => Vec::new(),
         };
-        self.show_workers(json, |workers| show::workers(workers) + &show::deliveries(&ports, workers))
+        self.show_workers(json, |workers| {
+            show::workers(workers) + &show::deliveries(&ports, workers) + &show::missed(&ports)
+        })
     }
 
     fn show_worker(&mut self, number: u32, json: bool) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use super::table::table;
 use crate::command::{ClassView, ConfigReport, ForwardingView, PortStats, PortView, Reply, Statistics, WorkerView};
 use forwarder::pipeline::DropReason;
+use forwarder::stats::BURST_CLASSES;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,7 +24,8 @@ pub(super) fn workers(workers: &[WorkerView]) -> String {
             worker.answered.to_string(),
             worker.entries.to_string(),
             worker.created.to_string(),
-            busy(worker),
+            percent(worker.recent.busy()),
+            cycles(worker.recent.cycles_per_packet()),
             worker.snapshot.to_string(),
         ]
     };
@@ -40,7 +42,8 @@ pub(super) fn workers(workers: &[WorkerView]) -> String {
         "answered",
         "connections",
         "created",
-        "busy turns",
+        "busy",
+        "cycles/packet",
         "snapshot",
     ];
     table(titles, &workers.iter().map(row).collect::<Vec<_>>())
@@ -82,6 +85,14 @@ pub(super) fn worker(worker: &WorkerView) -> String {
     for (name, value) in lines {
         let _ = writeln!(text, "  {name}: {value}");
     }
+    let (recent, all) = (worker.recent, worker.load());
+    let _ = writeln!(text, "  busy: {} over the last second, {} in all", percent(recent.busy()), percent(all.busy()));
+    let (of_recent, of_all) = (cycles(recent.cycles_per_packet()), cycles(all.cycles_per_packet()));
+    let _ = writeln!(text, "  cycles/packet: {of_recent} over the last second, {of_all} in all");
+    let bursts: u64 = worker.bursts.iter().sum();
+    for (frames, turns) in BURSTS.iter().zip(worker.bursts).filter(|(_, turns)| *turns > 0) {
+        let _ = writeln!(text, "  bursts of {frames}: {turns} ({:.1}%)", turns as f64 * 100.0 / bursts as f64);
+    }
     for (name, class) in &worker.classes {
         let _ = writeln!(text, "  {name} for the kernel: {} passed, {} policed", class.passed, class.policed);
     }
@@ -91,12 +102,21 @@ pub(super) fn worker(worker: &WorkerView) -> String {
     text
 }
 
-/// The share of turns that received something.
-fn busy(worker: &WorkerView) -> String {
-    match worker.turns {
-        0 => "-".to_owned(),
-        turns => format!("{:.1}%", worker.busy_turns as f64 * 100.0 / turns as f64),
-    }
+/// The classes of [`WorkerView::bursts`].
+const BURSTS: [&str; BURST_CLASSES] = ["1", "2 to 3", "4 to 7", "8 to 15", "16 to 31", "32 and more"];
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{share:.1}%"))
+}
+
+fn cycles(cycles: Option<f64>) -> String {
+    cycles.map_or_else(|| "-".to_owned(), |cycles| format!("{cycles:.0}"))
+}
+
+/// What ports have lost because no worker took it in time: the workers are at their limit, or were given no time.
+pub(super) fn missed(ports: &[PortView]) -> String {
+    let line = |port: &PortView| format!("port {}: {} frames missed\n", port.port, port.stats.rx_missed);
+    ports.iter().filter(|port| port.stats.rx_missed > 0).map(line).collect()
 }
 
 /// The reasons for which something was dropped, summed over workers, in the order in which a packet meets them.
@@ -316,14 +336,15 @@ pub(super) fn forwarding(ForwardingView { ports, workers, .. }: &ForwardingView)
     for worker in workers {
         let _ = writeln!(
             text,
-            "  worker {}: received {}, forwarded {}, to kernel {}, dropped {}, held {}, busy turns {}",
+            "  worker {}: received {}, forwarded {}, to kernel {}, dropped {}, held {}, busy {}, {} cycles/packet",
             worker.worker,
             worker.received,
             worker.forwarded,
             worker.to_kernel,
             worker.dropped,
             worker.held,
-            busy(worker)
+            percent(worker.load().busy()),
+            cycles(worker.load().cycles_per_packet())
         );
         for (reason, frames) in dropped(std::slice::from_ref(worker)) {
             let _ = writeln!(text, "    dropped as {reason}: {frames}");
@@ -358,9 +379,10 @@ mod tests {
         stats.forwarded.add(7);
         stats.drops[DropReason::NoDestination as usize].add(2);
         stats.drops[DropReason::ShortFrame as usize].add(1);
-        stats.turns.add(8);
-        stats.busy_turns.add(1);
-        let view = WorkerView::new(3, &stats, 0);
+        stats.took(10, 1_000);
+        stats.took(0, 7_000);
+        let mut view = WorkerView::new(3, &stats, 0);
+        view.recent = view.load();
         assert_eq!((view.received, view.dropped, view.drops["no_destination"]), (10, 3, 2));
         assert_eq!(view.drops.len(), DropReason::COUNT);
         let line = workers(std::slice::from_ref(&view));
@@ -369,7 +391,16 @@ mod tests {
             ["3", "10", "7", "0", "3"]
         );
         assert!(line.contains("12.5%"), "{line}");
-        assert!(worker(&view).contains("  dropped as short_frame: 1\n  dropped as no_destination: 2\n"));
+        let all = worker(&view);
+        assert!(all.contains("  busy: 12.5% over the last second, 12.5% in all\n"), "{all}");
+        assert!(
+            all.contains("  cycles/packet: 100 over") && all.contains("  bursts of 8 to 15: 1 (100.0%)\n"),
+            "{all}"
+        );
+        assert!(all.contains("  dropped as short_frame: 1\n  dropped as no_destination: 2\n"));
+        let missed =
+            |rx_missed| [PortView { stats: PortStats { rx_missed, ..PortStats::default() }, ..PortView::default() }];
+        assert_eq!((&*super::missed(&missed(0)), &*super::missed(&missed(5))), ("", "port 0: 5 frames missed\n"));
     }
 
     #[test]

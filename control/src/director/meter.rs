@@ -1,17 +1,19 @@
-//! What goes through ports a second, and what was counted since somebody said "from zero".
+//! What goes through ports a second and what workers do for it, and what was counted since somebody said "from zero".
 
-use crate::command::{ForwardingView, PortRates, PortStats, PortView, WorkerView};
+use crate::command::{ForwardingView, PortRates, PortStats, PortView, RecentLoad, WorkerView};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
 use std::collections::HashMap;
 
 /// Rates are those of the last second or so: the clock is looked at a little more often.
 const PERIOD: u32 = TICKS_PER_SECOND * 9 / 10;
 
-/// Measures rates of ports from counters read now and then.
+/// Measures rates of ports, and how busy workers are, from counters read now and then.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     last: Option<Tick>,
     ports: HashMap<u16, (PortStats, PortRates)>,
+    /// By worker: what it had done at the last sample, and between the last two.
+    workers: Vec<(RecentLoad, RecentLoad)>,
 }
 
 impl Meter {
@@ -21,7 +23,7 @@ impl Meter {
     }
 
     /// Takes counters in.
-    pub fn sample(&mut self, now: Tick, ports: &[PortView]) {
+    pub fn sample(&mut self, now: Tick, ports: &[PortView], workers: impl Iterator<Item = RecentLoad>) {
         let ticks = self.last.map_or(0, |last| now.since(last));
         self.last = Some(now);
         let measured = ports.iter().map(|view| {
@@ -32,6 +34,25 @@ impl Meter {
             (view.port, (view.stats, rates))
         });
         self.ports = measured.collect();
+        let mut before = std::mem::take(&mut self.workers).into_iter();
+        self.workers = workers
+            .map(|load| {
+                let (then, _) = before.next().unwrap_or_default();
+                let recent = RecentLoad {
+                    busy_cycles: load.busy_cycles.wrapping_sub(then.busy_cycles),
+                    idle_cycles: load.idle_cycles.wrapping_sub(then.idle_cycles),
+                    frames: load.frames.wrapping_sub(then.frames),
+                };
+                (load, recent)
+            })
+            .collect();
+    }
+
+    /// Fills in how busy workers are, which are in the order of their numbers.
+    pub fn fill_workers(&self, workers: &mut [WorkerView]) {
+        for (view, (_, recent)) in workers.iter_mut().zip(&self.workers) {
+            view.recent = *recent;
+        }
     }
 
     /// Fills the rates in.
@@ -91,13 +112,18 @@ mod tests {
     fn rates_are_those_of_the_last_period() {
         let mut meter = Meter::default();
         assert!(meter.due(Tick(0)));
-        meter.sample(Tick(0), &[port(1000, 64_000)]);
+        let load = |busy_cycles, idle_cycles, frames| [RecentLoad { busy_cycles, idle_cycles, frames }].into_iter();
+        meter.sample(Tick(0), &[port(1000, 64_000)], load(1_000, 9_000, 10));
         assert!(!meter.due(Tick(50)) && meter.due(Tick(100)));
-        meter.sample(Tick(200), &[port(1300, 94_000)]);
+        meter.sample(Tick(200), &[port(1300, 94_000)], load(4_000, 10_000, 40));
+        let mut worker = [WorkerView::default()];
+        meter.fill_workers(&mut worker);
+        let recent = worker[0].recent;
+        assert_eq!((recent.busy(), recent.cycles_per_packet()), (Some(75.0), Some(100.0)));
         let mut ports = [port(9999, 0)];
         meter.fill(&mut ports);
         assert_eq!(ports[0].rates, PortRates { rx_packets: 150, rx_bits: 120_000, ..PortRates::default() });
-        meter.sample(Tick(300), &[port(100, 800)]);
+        meter.sample(Tick(300), &[port(100, 800)], load(4_000, 10_000, 40));
         meter.fill(&mut ports);
         assert_eq!(ports[0].rates.rx_packets, 100, "the counters were cleared between");
     }

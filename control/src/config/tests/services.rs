@@ -2,7 +2,7 @@
 
 use super::mistakes;
 use crate::command::{DaemonRole, DaemonSpec, Netmask, SchedulerFlags, ServerSpec, ServiceName, ServiceSpec, Timeouts};
-use crate::config::{Config, Device, Format, Level, Log, Metrics, Port, Service, Side};
+use crate::config::{Config, Device, Format, Idle, Level, Log, Metrics, Port, Service, Side};
 use crate::kernel::{FixedNeighbour, FixedRoute, Network};
 use forwarder::scheduler::SCHEDULERS;
 use forwarder::service::{Method, Protocol, Tunnel, TunnelChecksum};
@@ -303,6 +303,7 @@ proptest! {
                 format: if odd { Format::Json } else { Format::Text },
             },
             capacity,
+            idle: if odd { Idle::Pause } else { Idle::Poll },
             neighbours: vec![FixedNeighbour { port: 2, address: [10, 0, 0, 7].into(), mac: [2, 0, 0, 0, 0, 7] }],
             routes: vec![FixedRoute {
                 network: Network { address: Ipv4Addr::UNSPECIFIED, prefix: 0 },
