@@ -112,7 +112,7 @@ impl Kernel {
         let from = SocketAddrV4::new(packet.destination(), packet.destination_port());
         let to = SocketAddrV4::new(packet.source(), packet.source_port());
         let mut answer = tcp(from, to, flags(reply), seq, ack, &[]);
-        answer[1] = packet.tos();
+        answer[1] = packet.tos() & !3;
         mend(&mut answer);
         self.send(answer);
     }
@@ -134,13 +134,20 @@ impl Kernel {
 
     /// An ICMP error about a packet.
     fn tell(&mut self, about: &[u8], kind: u8, code: u8, rest: u32, source: Ipv4Addr) {
+        let packet = Packet(about);
+        let about_error =
+            packet.protocol() == protocol::ICMP && packet.payload().first().is_none_or(|kind| is_error(*kind));
+        if packet.fragment_offset() > 0 || about_error {
+            return;
+        }
         let mut message = vec![kind, code, 0, 0];
         message.extend(rest.to_be_bytes());
         message.extend(&about[..about.len().min(QUOTE)]);
         let sum = checksum(&message);
         put(&mut message, 2, sum);
         self.id += 1;
-        let answer = ip(source, Packet(about).source(), protocol::ICMP, 0xc0, self.id, false, &message);
+        let tos = 0xc0 | Packet(about).tos() & 0x1e;
+        let answer = ip(source, Packet(about).source(), protocol::ICMP, tos, self.id, false, &message);
         self.send(answer);
     }
 
@@ -202,4 +209,9 @@ impl KernelLink for Kernel {
         }
         burst.len() - before
     }
+}
+
+/// ICMP types about which nobody complains.
+const fn is_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
 }

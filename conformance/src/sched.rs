@@ -16,6 +16,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// Differences of one case that are told; the rest follows from the first.
 const TOLD: usize = 3;
 
+/// A command takes so long, seconds: entries whose place was taken are gone by then.
+const MOMENT: f64 = 0.02;
+
 #[derive(Deserialize)]
 struct Recording {
     cases: Vec<Recorded>,
@@ -197,6 +200,7 @@ impl<S: Subject> Replay<S> {
     }
 
     fn command(&mut self, line: &str, status: u8, output: &str, errors: &str) {
+        self.subject.wait(MOMENT);
         let expected = shell::Printed { status, output: output.to_owned(), errors: errors.to_owned() };
         match shell::run(&mut self.subject, line, "") {
             Some(got) if got == expected => {}
@@ -289,6 +293,7 @@ impl<S: Subject> Replay<S> {
     }
 
     fn compare_lists(&mut self, recorded: &Recorded) {
+        self.subject.wait(MOMENT);
         if let Some(got) = shell::run(&mut self.subject, "ipvsadm -Ln", "")
             && got.output != recorded.final_services
         {

@@ -333,7 +333,9 @@ impl Snapshot {
                 };
                 same_protocol
                     && service.members.iter().any(|member| {
-                        member.address == IpAddr::V4(parsed.source()) && member.port == parsed.source_port()
+                        member.address == IpAddr::V4(parsed.source())
+                            && member.port == parsed.source_port()
+                            && self.destination(member.id).is_some_and(|server| server.method == Method::Nat)
                     })
             })
     }

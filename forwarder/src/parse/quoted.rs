@@ -42,8 +42,6 @@ pub struct TunnelQuote {
     pub protocol: u8,
     /// Outer UDP destination port in host byte order, else 0.
     pub port: u16,
-    /// Bytes from the start of the outer header to that of the inner one.
-    pub overhead: u8,
 }
 
 impl Quoted {
@@ -135,13 +133,7 @@ fn tunnel(frame: &[u8], outer: usize, gue_port: impl Fn(u16) -> bool) -> Option<
         }
         _ => return None,
     };
-    let tunnel = TunnelQuote {
-        addresses: ip.addresses(),
-        protocol: ip.protocol(),
-        port,
-        overhead: u8::try_from(ip.header_length() + skip).ok()?,
-    };
-    Some((tunnel, behind + skip))
+    Some((TunnelQuote { addresses: ip.addresses(), protocol: ip.protocol(), port }, behind + skip))
 }
 
 /// Bytes of a GRE header that an IPv4 packet follows.

@@ -184,7 +184,7 @@ fn a_quoted_tunnel_packet_is_looked_into() {
         let bytes = frame(1, 0, &[], &[&[11, 0, 0, 0, 0, 0, 0, 0], &outer[14..]].concat());
         let quote = quoted(&bytes, &parse(&bytes, Checksums::Unknown), |port| port == 6080).expect("a quoted packet");
         let tunnel = quote.tunnel.expect("a tunnel");
-        assert_eq!((tunnel.protocol, tunnel.overhead, tunnel.port), (protocol, overhead, port));
+        assert_eq!((tunnel.protocol, tunnel.port), (protocol, port));
         assert_eq!((quote.l3, quote.protocol), (42 + overhead, 6));
         assert_eq!(quote.as_parsed().destination_port(), 80);
     }

@@ -5,7 +5,7 @@ use crate::parse::{Kind, Parsed};
 use crate::rewrite::icmp_error::{self, Message, QuotedTtl, Sender};
 use crate::rewrite::{Hop, reset};
 use crate::route::{Mac, NextHop};
-use crate::wire::tcp;
+use crate::wire::{icmp, tcp};
 use packet_io::{Frame, TableMemory};
 use std::net::Ipv4Addr;
 
@@ -65,10 +65,14 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     }
 
     /// A packet of a service that neither has nor may start a connection. The kernel would leave it to its own stack,
-    /// which has no socket there; a director whose kernel must not see a service's packets answers as that stack would.
+    /// which has no socket there, and no SCTP; a director whose kernel must not see a service's packets answers as that stack would.
     #[cold]
     pub(super) fn no_connection<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed) -> Verdict {
         let reason = DropReason::NoConnection;
+        if parsed.kind == Kind::Sctp {
+            let message = Message::Other(icmp::UNREACHABLE, icmp::PROTOCOL_UNREACHABLE, [0; 4]);
+            return self.tell(turn, frame, parsed, message, QuotedTtl::AsReceived, parsed.destination(), reason);
+        }
         if parsed.kind != Kind::Tcp || is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
             return Verdict::Drop(reason);
         }

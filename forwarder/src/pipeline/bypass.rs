@@ -7,6 +7,7 @@ use crate::conn::{self, Conn, Direction, Endpoints, Leaving};
 use crate::flow_table::SlotId;
 use crate::parse::Parsed;
 use crate::rewrite::dr;
+use crate::rewrite::icmp_error::QuotedTtl;
 use packet_io::{Frame, TableMemory};
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -70,7 +71,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             return Verdict::Drop(DropReason::NoRoute);
         };
         way.verdict(dr::send(frame, parsed, &way.hop), parsed.l3)
-            .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, target))
+            .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, target))
     }
 
     /// An entry gave way to another.

@@ -40,6 +40,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
         let signal = signal(frame.bytes(), parsed);
         if !conn::may_start(signal, &turn.snapshot.settings) {
+            if let Some(old) = replaced {
+                self.end(turn.now, old);
+            }
             return self.no_connection(turn, frame, parsed);
         }
         let choice = match service.persistence {

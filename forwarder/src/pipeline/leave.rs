@@ -2,7 +2,7 @@
 
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict};
 use crate::clock::TICK_MS;
-use crate::conn::{Conn, Forward};
+use crate::conn::{Conn, Direction, Forward};
 use crate::flow_table::SlotId;
 use crate::parse::Parsed;
 use crate::rewrite::icmp_error::{Message, QuotedTtl};
@@ -87,7 +87,21 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         };
         match way.verdict(outcome, parsed.l3) {
             Ok(verdict) => verdict,
-            Err(told) => self.refused(turn, frame, parsed, told, parsed.destination()),
+            Err(told) => {
+                let verdict = self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, parsed.destination());
+                self.count_own(conn, frame, parsed, &verdict);
+                verdict
+            }
+        }
+    }
+
+    /// The director itself answered a request. As in the kernel that is a reply of the connection, where a server's own
+    /// would come from the virtual address, too.
+    #[cold]
+    pub(super) fn count_own<F: Frame>(&self, conn: &Conn, frame: &F, parsed: &Parsed, verdict: &Verdict) {
+        if matches!(verdict, Verdict::Answer(..)) && conn.forward() != Forward::Nat {
+            let length = frame.bytes().len().saturating_sub(parsed.l3.into());
+            self.ledger.counters(conn.dest).count(Direction::Reply, u16::try_from(length).unwrap_or(u16::MAX));
         }
     }
 
@@ -139,12 +153,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             None => return Verdict::Drop(DropReason::NoRoute),
         };
         let nat = to_client(conn);
-        if parsed.has_options() && !way.local && !record(turn, frame, parsed, own_address(turn)) {
+        if parsed.has_options() && !way.local && !record(turn, frame, parsed, *conn.request().destination().ip()) {
             return Verdict::Drop(DropReason::BadOptions);
         }
         match way.verdict(nat::reply(frame, parsed, &nat, &way.hop), parsed.l3) {
             Ok(verdict) => verdict,
-            Err(told) => self.refused(turn, frame, parsed, told, own_address(turn)),
+            Err(told) => self.refused(turn, frame, parsed, told, QuotedTtl::AsReceived, own_address(turn)),
         }
     }
 
@@ -170,20 +184,22 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         next_hop
     }
 
-    /// A rewriter refused a packet: its sender is told, by `source`.
+    /// A rewriter refused a packet: its sender is told, by `source`. `ttl` is that of a quoted packet which was too big.
     #[cold]
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn refused<F: Frame>(
         &mut self,
         turn: &Turn<'_>,
         frame: &mut F,
         parsed: &Parsed,
         outcome: Outcome,
+        ttl: QuotedTtl,
         source: Ipv4Addr,
     ) -> Verdict {
         match outcome {
             Outcome::FragmentationNeeded(mtu) => {
                 let message = Message::FragmentationNeeded(mtu);
-                self.tell(turn, frame, parsed, message, QuotedTtl::Decremented, source, DropReason::TooBig)
+                self.tell(turn, frame, parsed, message, ttl, source, DropReason::TooBig)
             }
             _ => {
                 let message = Message::TimeExceeded;

@@ -5,10 +5,10 @@ use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, destination_o
 use crate::conn::{Direction, Forward};
 use crate::flow_table::{SlotId, hash};
 use crate::parse::{Parsed, Quoted, TunnelQuote, icmp_checksum_good, quoted};
-use crate::rewrite::icmp_error::Sender;
+use crate::rewrite::icmp_error::{QuotedTtl, Sender};
 use crate::rewrite::{self, dr};
 use crate::service::{Destination, Method, Tunnel};
-use crate::wire::ipv4::protocol;
+use crate::wire::ipv4::{Ipv4, protocol};
 use packet_io::{Frame, TableMemory};
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -58,6 +58,15 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         quote: &Quoted,
         slot: SlotId,
     ) -> Verdict {
+        // One that is not for the director's own address meets the router before it meets IPVS, and so two hops.
+        if answer::is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
+            if is_last_hop(frame, parsed) {
+                return Verdict::Drop(DropReason::TtlExceeded);
+            }
+            if let Some(mut ip) = Ipv4::at_mut(frame.bytes_mut(), parsed.l3.into()) {
+                ip.decrement_ttl();
+            }
+        }
         let conn = *self.conns.get(slot);
         let Some(destination) = destination_of(&conn, turn.snapshot) else { return Verdict::Kernel };
         let counters = self.ledger.counters(conn.dest);
@@ -71,8 +80,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             Forward::Dr => dr::send(frame, parsed, &way.hop),
             Forward::Local => return Verdict::Kernel,
         };
-        way.verdict(outcome, parsed.l3)
-            .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, parsed.destination()))
+        way.verdict(outcome, parsed.l3).unwrap_or_else(|told| {
+            self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, parsed.destination())
+        })
     }
 
     /// The server, or a router before it, complains about a request: its client hears of it, from the virtual address.
@@ -84,6 +94,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         quote: &Quoted,
         slot: SlotId,
     ) -> Verdict {
+        if is_last_hop(frame, parsed) {
+            return Verdict::Drop(DropReason::TtlExceeded);
+        }
         let conn = *self.conns.get(slot);
         let counters = self.ledger.counters(conn.dest);
         counters.count(Direction::Reply, parsed.total_length);
@@ -93,7 +106,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         };
         let outcome = rewrite::quoted::to_client(frame, parsed, quote, conn.request().destination_bits(), &way.hop);
         way.verdict(outcome, parsed.l3)
-            .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, parsed.destination()))
+            .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, QuotedTtl::AsReceived, parsed.destination()))
     }
 
     /// A router on the way to a tunnel's end complains about the outer packet: the client hears of its own packet, from
@@ -108,7 +121,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     ) -> Verdict {
         let conn = *self.conns.get(slot);
         let Some(destination) = destination_of(&conn, turn.snapshot) else { return Verdict::Kernel };
-        if !quote.tunnel.is_some_and(|tunnel| is_to(&tunnel, destination)) {
+        if !destination.available || !quote.tunnel.is_some_and(|tunnel| is_to(&tunnel, destination)) {
             return Verdict::Kernel;
         }
         let Some(way) = leave::way(turn.snapshot, destination.next_hop, destination.address) else {
@@ -122,6 +135,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let Some(message) = rewrite::quoted::about_tunnel(quote, Some(known)) else {
             return Verdict::Drop(DropReason::TunnelErrorIgnored);
         };
+        if answer::is_anothers(turn.snapshot.routes.lookup(*conn.request().destination().ip())) {
+            return Verdict::Drop(DropReason::TunnelErrorIgnored);
+        }
         // Not back to the router that complains: the client is elsewhere.
         let Some((port, hop)) = answer::resolved_way(turn, *conn.request().source().ip()) else {
             return Verdict::Drop(DropReason::Unresolved);
@@ -132,11 +148,18 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         self.ip_id = self.ip_id.wrapping_add(1);
         let sender = Sender { source: *conn.request().destination().ip(), id: self.ip_id, hop };
         if rewrite::quoted::from_tunnel(frame, parsed, quote, message, &sender) {
-            Verdict::Answer(port, DropReason::TunnelError)
+            let verdict = Verdict::Answer(port, DropReason::TunnelError);
+            self.count_own(&conn, frame, parsed, &verdict);
+            verdict
         } else {
             Verdict::Drop(DropReason::NoHeadroom)
         }
     }
+}
+
+/// True if no router sends this packet on.
+pub(super) fn is_last_hop<F: Frame>(frame: &F, parsed: &Parsed) -> bool {
+    Ipv4::at(frame.bytes(), parsed.l3.into()).is_some_and(|ip| ip.ttl() <= 1)
 }
 
 /// True if this is the outer header of packets to this real server.

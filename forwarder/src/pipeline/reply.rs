@@ -1,5 +1,6 @@
 //! A packet from a real server to a client, of a NAT connection that exists.
 
+use super::related::is_last_hop;
 use super::{ConnSlot, Pipeline, Turn, Verdict, destination_of};
 use crate::conn::Direction;
 use crate::flow_table::{SlotId, hash};
@@ -7,7 +8,8 @@ use crate::parse::{Kind, Parsed, parse};
 use packet_io::{Frame, TableMemory};
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
-    /// Translates a reply back to the virtual address. As in the kernel, this goes on for a deleted server's connections.
+    /// Translates a reply back to the virtual address. As in the kernel, this goes on for a deleted server's connections,
+    /// and a reply that no router would send on changes nothing.
     #[inline]
     pub(super) fn reply<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, parsed: &Parsed, slot: SlotId) -> Verdict {
         let conn = *self.conns.get(slot);
@@ -17,8 +19,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             }
             return Verdict::Kernel;
         };
-        self.follow(turn, frame.bytes(), parsed, slot, Direction::Reply, destination);
-        self.count_reply(&conn, parsed);
+        if !is_last_hop(frame, parsed) {
+            self.follow(turn, frame.bytes(), parsed, slot, Direction::Reply, destination);
+            self.count_reply(&conn, parsed);
+        }
         self.give_back(turn, frame, parsed, slot)
     }
 

@@ -8,6 +8,7 @@
 //! the order in which they came.
 
 use super::exits::Exit;
+use super::related::is_last_hop;
 use super::{ConnSlot, Pipeline, Staged, Turn, Verdict, bit, destination_of};
 use crate::conn::{Conn, Direction, Forward};
 use crate::rewrite::{PLAIN, dr, ipip, nat};
@@ -113,7 +114,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let conn = *self.conns.get(*slot);
         match (staged.direction, destination_of(&conn, turn.snapshot)) {
             (Direction::Request, Some(destination)) => self.deliver(turn, frame, parsed, &conn, destination),
-            _ => self.give_back(turn, frame, parsed, *slot),
+            _ => {
+                if is_last_hop(frame, parsed) {
+                    self.ledger.counters(conn.dest).uncount(Direction::Reply, parsed.total_length);
+                }
+                self.give_back(turn, frame, parsed, *slot)
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! ICMP errors that the director sends itself, written over the frame they are about.
 //!
-//! As the kernel's `icmp_send`: TOS 0xc0, TTL 64, no DF, as much of the packet as fits in 576 bytes; nothing about
+//! As the kernel's `icmp_send`: precedence 6 with the packet's own TOS bits, TTL 64, no DF, as much of the packet as fits in 576 bytes; nothing about
 //! ICMP errors, later fragments, or to addresses that are nobody's. Rate limiting is the caller's.
 
 use super::{Hop, set_macs};
@@ -13,6 +13,9 @@ use std::net::Ipv4Addr;
 /// The most bytes of an error, IP header included (RFC 1812, 4.3.2.3).
 const LIMIT: u16 = 576;
 const HEADERS: usize = ipv4::HEADER + icmp::HEADER;
+/// The precedence of errors (RFC 1812, 4.3.2.5), and the bits of RFC 1349 that they take over.
+const INTERNETWORK_CONTROL: u8 = 0xc0;
+const TOS_BITS: u8 = 0x1e;
 
 /// What to tell the sender of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ pub(super) fn put<F: Frame>(frame: &mut F, l3: usize, length: usize, message: Me
     let Some((front, quoted)) = bytes.split_at_mut_checked(l3 + HEADERS) else { return false };
     let Some(packet) = Ipv4::at(quoted, 0) else { return false };
     let ip = ipv4::New {
-        tos: 0xc0,
+        tos: INTERNETWORK_CONTROL | quoted[1] & TOS_BITS,
         total_length: (HEADERS + quote) as u16,
         id: sender.id,
         fragment: 0,

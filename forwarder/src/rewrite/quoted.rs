@@ -72,14 +72,14 @@ fn translate<F: Frame>(
 /// Nothing is told of a "fragmentation needed" about a packet that may be fragmented.
 #[must_use]
 pub fn about_tunnel(quoted: &Quoted, path_mtu: Option<u16>) -> Option<Message> {
-    let tunnel = quoted.tunnel?;
+    quoted.tunnel?;
     if !quoted.is_fragmentation_needed() {
         return Some(Message::Other(quoted.kind, quoted.code, quoted.rest));
     }
     let mtu = path_mtu.unwrap_or(quoted.mtu());
-    let overhead = u16::from(tunnel.overhead);
-    // As the kernel: an MTU that would leave less than 68 bytes is passed on as it is.
-    let mtu = if mtu > 68 + overhead { mtu - overhead } else { mtu };
+    // As the kernel: less an IP header, whatever the tunnel; one that would leave less than 68 bytes is passed on as it is.
+    const HEADER: u16 = ipv4::HEADER as u16;
+    let mtu = if mtu > 68 + HEADER { mtu - HEADER } else { mtu };
     quoted.df.then_some(Message::FragmentationNeeded(mtu))
 }
 
