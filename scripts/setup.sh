@@ -37,8 +37,9 @@ if [ -n "$missing" ]; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing >/dev/null
 fi
 
-# Programs of Debian that tests run unpacked, not installed: ipvsadm's scripts, with rvsadm for the program; promtool.
-for package in ipvsadm prometheus; do
+# Programs of Debian that tests run unpacked, not installed: ipvsadm's scripts, with rvsadm for the program; promtool;
+# prometheus-node-exporter, which reads our files instead of the kernel's.
+for package in ipvsadm prometheus prometheus-node-exporter; do
     if command -v apt-get >/dev/null && ! ls target/packages/${package}_*.deb >/dev/null 2>&1; then
         mkdir -p target/packages
         (cd target/packages && apt-get -qq download $package >/dev/null 2>&1) ||

@@ -10,6 +10,7 @@ mod monitor;
 mod options;
 mod plan;
 mod ports;
+mod procfs;
 mod rss;
 mod workers;
 
@@ -160,10 +161,16 @@ fn direct(
 
     // Time, and who watches.
     let capacity = (plan.connections * workers) as u64;
-    let options = control::metrics::Options { backends: plan.config().metrics.backends, capacity };
+    let metrics = &plan.config().metrics;
+    let options = control::metrics::Options {
+        backends: metrics.backends,
+        workers: metrics.workers,
+        node_names: metrics.node_names,
+        capacity,
+    };
     let monitor = Monitor::new(Configured::new(front.clone(), file.clone()), options);
     running.threads.push({
-        let (director, asker) = (director.clone(), mirror.asker());
+        let (director, asker, stop) = (director.clone(), mirror.asker(), stop.clone());
         let (monitor, pool) = (monitor.clone(), pool.clone());
         let tick = move || {
             while !stop.load(Relaxed) {
@@ -184,8 +191,15 @@ fn direct(
 
     // The control socket, and HTTP.
     let serving = server.start(Configured::new(front.clone(), file.clone()))?;
-    let http = monitor.serve(plan.config().metrics)?;
+    let http = monitor.serve(metrics)?;
     tracing::info!(socket = %serving.path().display(), "ready");
+    if let Some(directory) = metrics.procfs.clone() {
+        let mut executor = front.clone();
+        let write = move || procfs::keep_writing(&directory, &mut executor, &stop);
+        running.threads.push(spawn("rvs-procfs", || {
+            launch::supervise("what writes files like those of /proc", write, launch::end)
+        })?);
+    }
     monitor::notify(&[NotifyState::Ready]);
 
     let signal = signals.forever().find(|signal| {

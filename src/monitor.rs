@@ -10,7 +10,10 @@ use control::metrics::{CONTENT_TYPE, Options, Scrape};
 use sd_notify::NotifyState;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The director is asked for its metrics no more often, whoever scrapes.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// Watches the workers, and answers who asks.
 pub struct Monitor<E> {
@@ -20,6 +23,8 @@ pub struct Monitor<E> {
     /// Free frames of the memory pool, when they were last looked at.
     frames: AtomicU32,
     start: Instant,
+    /// What was last scraped, and when.
+    last: Mutex<Option<(Instant, String)>>,
     /// systemd wants to hear that all is well.
     watched: bool,
 }
@@ -29,7 +34,15 @@ impl<E: Executor + Send + 'static> Monitor<E> {
     pub fn new(executor: E, options: Options) -> Arc<Self> {
         let (heart, frames) = (Mutex::default(), AtomicU32::new(0));
         let watched = sd_notify::watchdog_enabled().is_some();
-        Arc::new(Self { executor: Mutex::new(executor), options, heart, frames, start: Instant::now(), watched })
+        Arc::new(Self {
+            executor: Mutex::new(executor),
+            options,
+            heart,
+            frames,
+            start: Instant::now(),
+            last: Mutex::default(),
+            watched,
+        })
     }
 
     /// Takes note of how the workers do. systemd hears of it only while all of them move.
@@ -46,7 +59,7 @@ impl<E: Executor + Send + 'static> Monitor<E> {
     }
 
     /// Serves HTTP, if it is wanted. Where nobody asked for it, an address that cannot be had costs a warning only.
-    pub fn serve(self: &Arc<Self>, metrics: Metrics) -> Result<Option<Server>> {
+    pub fn serve(self: &Arc<Self>, metrics: &Metrics) -> Result<Option<Server>> {
         let Some(address) = metrics.listen else { return Ok(None) };
         let hint =
             || format!("cannot serve metrics on {address}: choose another address in [metrics] listen, or false");
@@ -63,9 +76,18 @@ impl<E: Executor + Send + 'static> Monitor<E> {
         }
     }
 
+    /// The metrics, not older than [`FRESH`]. Those who ask meanwhile wait for the same text.
     fn metrics(&self) -> Result<String, Error> {
+        let mut last = lock(&self.last);
+        if let Some((at, text)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return Ok(text.clone());
+        }
         let frames = self.frames.load(Relaxed);
-        Ok(Scrape::ask(&mut *lock(&self.executor), self.options, Some(frames))?.text())
+        let text = Scrape::ask(&mut *lock(&self.executor), self.options, Some(frames))?.text();
+        *last = Some((Instant::now(), text.clone()));
+        Ok(text)
     }
 
     fn health(&self) -> Result<(), String> {

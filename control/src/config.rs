@@ -90,17 +90,29 @@ pub struct Service {
 }
 
 /// Where metrics are to be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
     /// The address and port of the HTTP server; none if there is to be none.
     pub listen: Option<SocketAddr>,
     /// Whether servers have series of their own.
     pub backends: bool,
+    /// Whether workers have series of their own, and not only sums.
+    pub workers: bool,
+    /// Whether what node_exporter tells of the kernel's IPVS is told under its names as well.
+    pub node_names: bool,
+    /// Where `net/ip_vs` and `net/ip_vs_stats` are written as the kernel has them in /proc; none: nowhere.
+    pub procfs: Option<PathBuf>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], METRICS_PORT))), backends: true }
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], METRICS_PORT))),
+            backends: true,
+            workers: false,
+            node_names: false,
+            procfs: None,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod interactive;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod metrics;
+pub mod procfs;
 pub mod protocol;
 pub mod publish;
 pub mod server;

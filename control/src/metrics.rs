@@ -6,6 +6,9 @@
 pub mod health;
 pub mod http;
 
+#[cfg(test)]
+mod tests;
+
 use crate::command::{
     Command, Counters, Error, ForwardingView, PortView, Reply, ServerView, ServiceName, ServiceView, Statistics,
     StatusView, WorkerView,
@@ -25,12 +28,16 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Options {
     /// Servers have series of their own.
     pub backends: bool,
+    /// Workers have series of their own, and not only sums.
+    pub workers: bool,
+    /// What node_exporter tells of the kernel's IPVS is told under its names as well.
+    pub node_names: bool,
     /// Connections that all workers together can keep.
     pub capacity: u64,
 }
 
 /// What the director says at one moment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scrape {
     options: Options,
     version: String,
@@ -75,8 +82,12 @@ impl Scrape {
     /// The text of the exposition.
     #[must_use]
     pub fn text(self) -> String {
-        let mut registry = Registry::with_prefix("rvs");
-        registry.register_collector(Box::new(self));
+        let mut registry = Registry::default();
+        let of_node = self.options.node_names.then(|| NodeNames(self.clone()));
+        registry.sub_registry_with_prefix("rvs").register_collector(Box::new(self));
+        if let Some(of_node) = of_node {
+            registry.sub_registry_with_prefix("node_ipvs").register_collector(Box::new(of_node));
+        }
         let mut text = String::new();
         // Nothing but a full memory can fail here, and that does not return.
         let _ = text::encode(&mut text, &registry);
@@ -119,10 +130,6 @@ impl Families<'_> {
 
     fn gauges(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels, u64)>) -> fmt::Result {
         self.family(MetricType::Gauge, name, help, samples)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.counters(name, help, [(Labels::new(), value)])
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
@@ -205,6 +212,37 @@ impl Collector for Scrape {
     }
 }
 
+/// What node_exporter tells, for a registry with its prefix.
+#[derive(Debug)]
+struct NodeNames(Scrape);
+
+impl Collector for NodeNames {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (Self(scrape), mut to) = (self, Families(encoder));
+        to.balanced("", ", over all services", &[(Labels::new(), scrape.total.counters)])?;
+        if scrape.options.backends { scrape.states_of_backends(&mut to, &OF_NODE) } else { Ok(()) }
+    }
+}
+
+/// Something of a server: name, help and value.
+type ServerRow = (&'static str, &'static str, fn(&ServerView) -> u64);
+
+/// What node_exporter tells of a server.
+const OF_NODE: [ServerRow; 3] = [
+    ("connections_active", "ActiveConn of a real server", |server| server.active.into()),
+    ("connections_inactive", "InActConn of a real server", |server| server.inactive.into()),
+    ("weight", "The weight of a real server", |server| server.spec.weight.into()),
+];
+
+/// What more is told under our own names.
+const OF_OURS: [ServerRow; 2] = [
+    ("connections_persistent", "PersistConn of a real server", |server| server.persistent.into()),
+    ("draining", "1 while a real server drains", |server| server.drain.is_some().into()),
+];
+
+/// Frames of a turn up to which a turn is counted, by class: [`forwarder::stats::burst_class`]. The last has no bound.
+const BURST_BOUNDS: [f64; 6] = [1.0, 3.0, 7.0, 15.0, 31.0, f64::INFINITY];
+
 impl Scrape {
     fn daemon(&self, to: &mut Families<'_>) -> fmt::Result {
         let version = vec![("version", self.version.clone())];
@@ -236,68 +274,121 @@ impl Scrape {
         Ok(())
     }
 
-    fn backends(&self, to: &mut Families<'_>) -> fmt::Result {
+    fn servers(&self) -> Vec<(Labels, &ServerView)> {
         let servers = self.services.iter().flat_map(|view| {
             let service = service_labels(&view.spec.service);
             view.servers.iter().map(move |server| (server_labels(&service, server), server))
         });
-        let servers: Vec<(Labels, &ServerView)> = servers.collect();
-        type Row = (&'static str, &'static str, fn(&ServerView) -> u64);
-        let rows: [Row; 5] = [
-            ("connections_active", "ActiveConn of a real server", |server| server.active.into()),
-            ("connections_inactive", "InActConn of a real server", |server| server.inactive.into()),
-            ("connections_persistent", "PersistConn of a real server", |server| server.persistent.into()),
-            ("weight", "The weight of a real server", |server| server.spec.weight.into()),
-            ("draining", "1 while a real server drains", |server| server.drain.is_some().into()),
-        ];
+        servers.collect()
+    }
+
+    fn states_of_backends(&self, to: &mut Families<'_>, rows: &[ServerRow]) -> fmt::Result {
+        let servers = self.servers();
         for (name, help, value) in rows {
             let samples = servers.iter().map(|(labels, server)| (labels.clone(), value(server)));
             to.gauges(&format!("backend_{name}"), help, samples)?;
         }
+        Ok(())
+    }
+
+    fn backends(&self, to: &mut Families<'_>) -> fmt::Result {
+        self.states_of_backends(to, &OF_NODE)?;
+        self.states_of_backends(to, &OF_OURS)?;
+        let servers = self.servers();
         let all: Vec<_> = servers.iter().map(|(labels, server)| (labels.clone(), server.statistics.counters)).collect();
         to.balanced("backend_", ", by real server", &all)
     }
 
+    /// The workers, each with its label; or all as one without.
+    fn crew(&self) -> Vec<(Labels, Vec<&WorkerView>)> {
+        if self.options.workers {
+            self.workers.iter().map(|worker| (label("worker", worker.worker), vec![worker])).collect()
+        } else {
+            vec![(Labels::new(), self.workers.iter().collect())]
+        }
+    }
+
+    /// A number of each worker, or their sum.
+    fn each(&self, of: fn(&WorkerView) -> u64) -> Vec<(Labels, u64)> {
+        let sum = |workers: Vec<&WorkerView>| workers.into_iter().map(of).sum();
+        self.crew().into_iter().map(|(labels, workers)| (labels, sum(workers))).collect()
+    }
+
+    /// Numbers by name of each worker, or their sums.
+    fn each_by_name<N: ToString>(
+        &self,
+        name: &'static str,
+        of: impl Fn(&WorkerView) -> Vec<(N, u64)>,
+    ) -> Vec<(Labels, u64)> {
+        let mut samples = Vec::new();
+        for (labels, workers) in self.crew() {
+            let mut sums = std::collections::BTreeMap::<String, u64>::new();
+            for (name, count) in workers.into_iter().flat_map(&of) {
+                *sums.entry(name.to_string()).or_default() += count;
+            }
+            samples.extend(sums.into_iter().map(|(value, sum)| {
+                let mut labels = labels.clone();
+                labels.push((name, value));
+                (labels, sum)
+            }));
+        }
+        samples
+    }
+
     fn connections(&self, to: &mut Families<'_>) -> fmt::Result {
-        let sum = |of: fn(&WorkerView) -> u64| self.workers.iter().map(of).sum::<u64>();
-        to.gauge("conn_entries", "Entries in the connection tables", sum(|worker| worker.entries))?;
+        to.gauges("conn_entries", "Entries in the connection tables", self.each(|worker| worker.entries))?;
         to.gauge("conn_capacity", "Entries that the connection tables have room for", self.options.capacity)?;
-        to.counter("conn_created", "Entries made", sum(|worker| worker.created))?;
-        to.counter("conn_alloc_failures", "Entries for which there was no room", sum(|worker| worker.insert_failures))?;
+        to.counters("conn_created", "Entries made", self.each(|worker| worker.created))?;
+        let failures = self.each(|worker| worker.insert_failures);
+        to.counters("conn_alloc_failures", "Entries for which there was no room", failures)?;
         let help = "Half-open or closed entries that gave way to new ones";
-        to.counter("conn_evicted", help, sum(|worker| worker.evicted))?;
-        to.counter("conn_expired", "Entries whose time was over", sum(|worker| worker.expired))
+        to.counters("conn_evicted", help, self.each(|worker| worker.evicted))?;
+        to.counters("conn_expired", "Entries whose time was over", self.each(|worker| worker.expired))
     }
 
     fn frames(&self, to: &mut Families<'_>) -> fmt::Result {
-        let sum = |of: fn(&WorkerView) -> u64| self.workers.iter().map(of).sum::<u64>();
-        to.counter("received_packets", "Frames received from the ports", sum(|worker| worker.received))?;
-        to.counter("forwarded_packets", "Frames of connections sent", sum(|worker| worker.forwarded))?;
-        to.counter("answered_packets", "Frames the director answered itself", sum(|worker| worker.answered))?;
-        to.counter("handed_over_packets", "Frames given to another worker", sum(|worker| worker.handed_out))?;
-        let mut drops = std::collections::BTreeMap::<_, u64>::new();
-        for (reason, count) in self.workers.iter().flat_map(|worker| &worker.drops) {
-            *drops.entry(reason).or_default() += count;
-        }
-        let drops = drops.into_iter().map(|(reason, count)| (label("reason", reason), count));
-        to.counters("drops", "Frames dropped, by reason", drops)?;
-        let mut classes = std::collections::BTreeMap::<_, (u64, u64)>::new();
-        for (class, view) in self.workers.iter().flat_map(|worker| &worker.classes) {
-            let sum = classes.entry(class).or_default();
-            *sum = (sum.0 + view.passed, sum.1 + view.policed);
-        }
-        let class = |of: fn((u64, u64)) -> u64| {
-            classes.iter().map(move |(class, sums)| (label("class", class), of(*sums))).collect::<Vec<_>>()
+        to.counters("received_packets", "Frames received from the ports", self.each(|worker| worker.received))?;
+        to.counters("forwarded_packets", "Frames of connections sent", self.each(|worker| worker.forwarded))?;
+        to.counters("answered_packets", "Frames the director answered itself", self.each(|worker| worker.answered))?;
+        to.counters("handed_over_packets", "Frames given to another worker", self.each(|worker| worker.handed_out))?;
+        let drops = |worker: &WorkerView| worker.drops.clone().into_iter().collect();
+        to.counters("drops", "Frames dropped, by reason", self.each_by_name("reason", drops))?;
+        let passed = |worker: &WorkerView| {
+            worker.classes.iter().map(|(class, view)| (class.clone(), view.passed)).collect::<Vec<_>>()
         };
-        to.counters("exception_packets", "Frames given to the kernel, by class", class(|sums| sums.0))?;
-        to.counters("exception_dropped", "Frames above the rate of their class", class(|sums| sums.1))?;
-        let turns = |of: fn(&WorkerView) -> u64| {
-            self.workers.iter().map(move |worker| (label("worker", worker.worker), of(worker))).collect::<Vec<_>>()
+        to.counters("exception_packets", "Frames given to the kernel, by class", self.each_by_name("class", passed))?;
+        let policed = |worker: &WorkerView| {
+            worker.classes.iter().map(|(class, view)| (class.clone(), view.policed)).collect::<Vec<_>>()
         };
-        to.counters("worker_turns", "Turns of a worker's loop", turns(|worker| worker.turns))?;
-        to.counters("worker_busy_turns", "Turns that found frames", turns(|worker| worker.busy_turns))?;
+        to.counters("exception_dropped", "Frames above the rate of their class", self.each_by_name("class", policed))?;
+        self.loops(to)?;
         let available = self.frames_available.map(|frames| (label("pool", "rvs_frames"), frames.into()));
         to.gauges("mempool_available", "Free frames of the memory pool", available)
+    }
+
+    /// What the workers' loops do with their time.
+    fn loops(&self, to: &mut Families<'_>) -> fmt::Result {
+        to.gauge("workers", "Workers", self.workers.len() as u64)?;
+        to.counters("worker_turns", "Turns of the workers' loops", self.each(|worker| worker.turns))?;
+        to.counters("worker_busy_turns", "Turns that found frames", self.each(|worker| worker.busy_turns))?;
+        let help = "Cycles of the processor's counter that went into turns with frames";
+        to.counters("worker_busy_cycles", help, self.each(|worker| worker.busy_cycles))?;
+        let all = self.each(|worker| worker.busy_cycles.saturating_add(worker.idle_cycles));
+        to.counters("worker_cycles", "Cycles of the processor's counter", all)?;
+        let help = "Frames that a turn received, from ports and other workers, of turns that received any";
+        let mut family = to.0.encode_descriptor("worker_rx_burst_size", help, None, MetricType::Histogram)?;
+        for (labels, workers) in self.crew() {
+            let sum: u64 = workers.iter().map(|worker| worker.received.saturating_add(worker.handed_in)).sum();
+            let counts = (0..BURST_BOUNDS.len()).map(|class| workers.iter().map(|worker| worker.bursts[class]).sum());
+            let buckets: Vec<(f64, u64)> = BURST_BOUNDS.into_iter().zip(counts).collect();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            if labels.is_empty() {
+                family.encode_histogram::<Labels>(sum as f64, count, &buckets, None)?;
+            } else {
+                family.encode_family(&labels)?.encode_histogram::<Labels>(sum as f64, count, &buckets, None)?;
+            }
+        }
+        Ok(())
     }
 
     fn ports(&self, to: &mut Families<'_>) -> fmt::Result {

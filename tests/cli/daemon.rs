@@ -76,6 +76,11 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it on ports that receive nothing, or these frames again and again.
     pub fn start(frames: Option<&[Vec<u8>]>) -> Self {
+        Self::start_with(frames, |_| String::new())
+    }
+
+    /// The same, with more in its file: what is made of the place for its files.
+    pub fn start_with(frames: Option<&[Vec<u8>]>, more: impl FnOnce(&Path) -> String) -> Self {
         let files = tempfile::tempdir().expect("a place for files");
         let at = |name: &str| files.path().join(name);
         let rvsadm = Path::new(RVSD).with_file_name("rvsadm");
@@ -98,7 +103,7 @@ impl Daemon {
             "[[port]]\ndevice = \"{ext}\"\nkernel = false\naddresses = [\"10.0.0.1/24\", \"172.16.0.1/32\"]\n\n\
              [[port]]\ndevice = \"net_null1\"\nkernel = false\naddresses = [\"192.168.1.1/24\"]\n"
         );
-        std::fs::write(at("rvs.toml"), config).expect("a new file");
+        std::fs::write(at("rvs.toml"), config + &more(files.path())).expect("a new file");
         let log = File::create(at("rvsd.log")).expect("a new file");
         let mut command = Command::new(RVSD);
         command.args(["--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", "256", &lcores()]);

@@ -5,7 +5,9 @@
 //! in a network and a file system of its own, where the recorded interfaces and host names are.
 
 mod daemon;
+mod exporter;
 mod inside;
+mod packages;
 mod replay;
 mod scripts;
 

@@ -2,7 +2,8 @@
 
 use crate::daemon::{self, Daemon, ipvsadm, shell};
 use crate::inside::inside;
-use std::path::{Path, PathBuf};
+use crate::packages::unpacked;
+use std::path::Path;
 use std::process::Command;
 
 fn script(name: &str) -> String {
@@ -85,7 +86,7 @@ fn a_notify_script_of_keepalived() {
 fn debians_init_script() {
     inside("scripts::debians_init_script", || {
         let daemon = Daemon::start(None);
-        let Some(package) = package(&daemon.file("package")) else { return };
+        let Some(package) = unpacked("ipvsadm", &[], &daemon.file("package")) else { return };
         let etc = package.join("etc");
         let (sbin, original) = (daemon.file("sbin"), package.join("sbin"));
         std::fs::create_dir(&sbin).expect("a new directory");
@@ -133,20 +134,4 @@ fn debians_init_script() {
         assert_eq!(shell("/sbin/ipvsadm-save -n", "").output, rules);
         assert_eq!(daemon::call("ipvsadm-save", "-n", "").output, rules);
     });
-}
-
-/// The package, unpacked. None, after a word about it, if it cannot be had.
-fn package(to: &Path) -> Option<PathBuf> {
-    std::fs::create_dir(to).expect("a new directory");
-    // Where this has to run the network is not: setup fetches it.
-    let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/packages");
-    let found = std::fs::read_dir(&cached).into_iter().flatten().filter_map(|file| Some(file.ok()?.path()));
-    let is_it = |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ipvsadm_"));
-    let Some(file) = found.filter(|file| file.extension().is_some_and(|end| end == "deb")).find(is_it) else {
-        eprintln!("SKIPPED: no package of ipvsadm in {}: make setup fetches it", cached.display());
-        return None;
-    };
-    let unpacked = Command::new("dpkg-deb").arg("-x").arg(&file).arg(to).status();
-    assert!(unpacked.is_ok_and(|status| status.success()), "{} cannot be unpacked", file.display());
-    Some(to.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use super::mistake::did_you_mean;
 use super::sources::Sources;
-use super::values::{address, destination, device, interface, mac, network, socket};
+use super::values::{address, destination, device, interface, mac, network, procfs, socket};
 use super::{Config, Device, Log, Metrics, Mistake, Port, raw};
 use crate::command::{self, MarkSpec};
 use crate::kernel::{FixedNeighbour, FixedRoute, Network};
@@ -110,7 +110,15 @@ impl Check<'_> {
                 }
             },
         };
-        Metrics { listen, backends: metrics.backends.map_or(default.backends, Spanned::into_inner) }
+        let or = |said: Option<Spanned<bool>>, default: bool| said.map_or(default, Spanned::into_inner);
+        let procfs = metrics.procfs.and_then(|path| self.take(path.span(), procfs(path.get_ref())));
+        Metrics {
+            listen,
+            backends: or(metrics.backends, default.backends),
+            workers: or(metrics.workers, default.workers),
+            node_names: or(metrics.node_names, default.node_names),
+            procfs,
+        }
     }
 
     fn setting(&mut self, name: &Spanned<String>, value: &Spanned<raw::Setting>) -> Option<(String, String)> {

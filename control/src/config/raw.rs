@@ -60,6 +60,9 @@ pub(super) struct Log {
 pub(super) struct Metrics {
     pub listen: Option<Spanned<Listen>>,
     pub backends: Option<Spanned<bool>>,
+    pub workers: Option<Spanned<bool>>,
+    pub node_names: Option<Spanned<bool>>,
+    pub procfs: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -363,6 +366,9 @@ impl File {
         one(&mut self.log.format, other.log.format, twice);
         one(&mut self.metrics.listen, other.metrics.listen, twice);
         one(&mut self.metrics.backends, other.metrics.backends, twice);
+        one(&mut self.metrics.workers, other.metrics.workers, twice);
+        one(&mut self.metrics.node_names, other.metrics.node_names, twice);
+        one(&mut self.metrics.procfs, other.metrics.procfs, twice);
         one(&mut self.connections.capacity, other.connections.capacity, twice);
         one(&mut self.workers.idle, other.workers.idle, twice);
         one(&mut self.timeouts.tcp, other.timeouts.tcp, twice);

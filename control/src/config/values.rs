@@ -115,3 +115,12 @@ pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
         _ => Ok(PathBuf::from(text)),
     }
 }
+
+/// A directory for files like those of /proc, where the kernel's own are.
+pub(super) fn procfs(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() || path.parent().is_none() || path.starts_with("/proc") || text.contains('\0') {
+        return Err(format!("'{text}' is no directory for files like the kernel's; one is /run/rvs/proc"));
+    }
+    Ok(path)
+}

@@ -39,11 +39,14 @@ impl Config {
             ("format", (self.log.format != Format::default()).then(|| quoted("json"))),
         ];
         section(&mut text, "[log]", said(log));
-        let (metrics, usual) = (self.metrics, Metrics::default());
+        let (metrics, usual) = (&self.metrics, Metrics::default());
         let listen = metrics.listen.map_or("false".to_owned(), |at| quoted(&at.to_string()));
         let metrics = [
             ("listen", (metrics.listen != usual.listen).then_some(listen)),
             ("backends", (metrics.backends != usual.backends).then(|| metrics.backends.to_string())),
+            ("workers", (metrics.workers != usual.workers).then(|| metrics.workers.to_string())),
+            ("node_names", (metrics.node_names != usual.node_names).then(|| metrics.node_names.to_string())),
+            ("procfs", metrics.procfs.as_ref().map(|path| quoted(&path.display().to_string()))),
         ];
         section(&mut text, "[metrics]", said(metrics));
         section(&mut text, "[connections]", said([("capacity", self.capacity.map(|capacity| capacity.to_string()))]));

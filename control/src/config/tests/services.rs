@@ -61,7 +61,10 @@ fn services_are_understood() {
     )
     .unwrap();
     assert_eq!(config.timeouts, Timeouts { tcp: 900, tcp_fin: 0, udp: 60 });
-    assert_eq!(config.metrics, Metrics { listen: Some("[::1]:9100".parse().unwrap()), backends: false });
+    assert_eq!(
+        config.metrics,
+        Metrics { listen: Some("[::1]:9100".parse().unwrap()), backends: false, ..Metrics::default() }
+    );
     let daemon = DaemonSpec {
         role: DaemonRole::Master,
         interface: "eth0".to_owned(),
@@ -143,6 +146,7 @@ fwmark = 0
         ("[timeouts]\ntcp = \"5 minutes\"", "expected a duration with its unit like"),
         ("[[service]]\ntpc = \"192.0.2.1:80\"", "did you mean 'tcp'?"),
         ("[[service]]\ntcp = \"192.0.2.1:80\"\n[[service.server]]\nadress = \"x\"", "did you mean 'address'?"),
+        ("[metrics]\nprocfs = \"/proc\"", "line 2, column 10: '/proc' is no directory for files like the kernel's"),
         ("[metrics]\nlisten = \"localhost\"", "line 2, column 10: 'localhost' is no address with a port"),
     ] {
         assert!(mistakes(text)[0].contains(expected), "{:?}", mistakes(text));
@@ -314,7 +318,13 @@ proptest! {
             timeouts: Timeouts { tcp, tcp_fin: 0, udp },
             services,
             daemons: Vec::new(),
-            metrics: Metrics { listen: odd.then(|| ([127, 0, 0, 1], 1).into()), backends: odd },
+            metrics: Metrics {
+                listen: odd.then(|| ([127, 0, 0, 1], 1).into()),
+                backends: odd,
+                workers: odd,
+                node_names: !odd,
+                procfs: odd.then(|| "/run/rvs/proc".into()),
+            },
         };
         let text = config.text();
         prop_assert_eq!(Config::parse(&text).map_err(|mistakes| format!("{mistakes:?}\n{text}")), Ok(config));
