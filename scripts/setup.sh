@@ -7,6 +7,7 @@ packages='
 build-essential   the C compiler for the shim over inline functions of DPDK, and the linker
 pkg-config        finds libdpdk
 libdpdk-dev       DPDK 22.11 and all of its drivers
+dpdk              tests: dpdk-telemetry.py
 dpdk-dev          bench: dpdk-testpmd, the yardstick
 libclang-dev      bindgen reads the headers of DPDK with it
 iproute2          demo and tests: network namespaces, veth pairs, routes

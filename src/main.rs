@@ -2,6 +2,7 @@
 
 mod bench;
 mod clock;
+mod doctor;
 mod kernel_link;
 mod launch;
 mod lcore;
@@ -12,6 +13,7 @@ mod plan;
 mod ports;
 mod procfs;
 mod rss;
+mod telemetry;
 mod workers;
 
 use anyhow::{Context, Result, ensure};
@@ -26,6 +28,7 @@ use control::server::{Executor, Server};
 use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::eal::{Eal, EalHandle};
 use dpdk_ffi::mempool::{Mempool, MempoolConfig};
+use dpdk_ffi::telemetry::Commands;
 use forwarder::publication::Publisher;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::Wiring;
@@ -56,6 +59,10 @@ fn main() -> ExitCode {
     let done = match &options.action {
         Some(Action::Check { file }) => return check(file),
         Some(Action::Bench(options)) => bench::run(options),
+        Some(Action::Doctor { json }) => match doctor::run(eal_arguments, &options, *json) {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
         None => run(eal_arguments, &options),
     };
     match done {
@@ -193,6 +200,11 @@ fn direct(
     let serving = server.start(Configured::new(front.clone(), file.clone()))?;
     let http = monitor.serve(metrics)?;
     tracing::info!(socket = %serving.path().display(), "ready");
+    let telemetry = {
+        let front = front.clone();
+        let answer = move |command: &str, words: Option<&str>| telemetry::answer(&mut front.clone(), command, words);
+        Commands::register(eal, &telemetry::COMMANDS, Box::new(answer))?
+    };
     if let Some(directory) = metrics.procfs.clone() {
         let mut executor = front.clone();
         let write = move || procfs::keep_writing(&directory, &mut executor, &stop);
@@ -215,7 +227,7 @@ fn direct(
     });
     tracing::info!(signal, "stopping");
     monitor::notify(&[NotifyState::Stopping]);
-    drop(http);
+    drop((http, telemetry));
     serving.stop();
     let well = running.end();
     drop(mirror);

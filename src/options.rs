@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[command(
     name = "rvsd",
     version,
-    override_usage = "rvsd [EAL arguments] -- [options]\n       rvsd [options]\n       rvsd check FILE\n       rvsd bench [options]"
+    override_usage = "rvsd [EAL arguments] -- [options]\n       rvsd [options]\n       rvsd check FILE\n       rvsd bench [options]\n       rvsd [EAL arguments] -- [options] doctor"
 )]
 /// A Linux Virtual Server director on DPDK
 pub struct Options {
@@ -60,6 +60,12 @@ pub enum Action {
     Check {
         /// The file
         file: PathBuf,
+    },
+    /// Say what on this machine is in the way, and the command that mends it; exit status 1 if anything is
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Measure the data path on generated flows; needs neither NIC nor root
     Bench(BenchOptions),

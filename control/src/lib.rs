@@ -8,6 +8,7 @@ pub mod command;
 pub mod config;
 pub mod console;
 pub mod director;
+pub mod doctor;
 pub mod generate;
 pub mod interactive;
 pub mod ipvsadm;

@@ -58,6 +58,15 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_stats_reset",
     "rte_eth_xstats_get",
     "rte_eth_xstats_get_names",
+    // telemetry
+    "rte_telemetry_register_cmd",
+    "rte_tel_data_alloc",
+    "rte_tel_data_free",
+    "rte_tel_data_start_array",
+    "rte_tel_data_start_dict",
+    "rte_tel_data_add_array_string",
+    "rte_tel_data_add_dict_string",
+    "rte_tel_data_add_dict_container",
 ];
 
 /// Types that no listed function names.
@@ -67,7 +76,7 @@ const TYPES: &[&str] = &["rte_lcore_state_t"];
 const OPAQUE: &[&str] = &["rte_mbuf", "rte_mempool", "rte_device", "rte_mempool_cache", "rte_mempool_memhdr"];
 
 /// The libraries that the functions above and the shim live in. Drivers are loaded by the EAL itself at run time.
-const LIBRARIES: &[&str] = &["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_eal"];
+const LIBRARIES: &[&str] = &["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_telemetry", "rte_eal"];
 
 fn main() {
     println!("cargo::rerun-if-changed=shim.h");

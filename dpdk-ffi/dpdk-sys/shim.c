@@ -7,6 +7,8 @@
 #include "shim.h"
 
 #include <rte_errno.h>
+#include <rte_flow.h>
+#include <rte_version.h>
 
 #define SAME_PLACE(field)                                                                                              \
 	_Static_assert(offsetof(struct shim_mbuf, field) == offsetof(struct rte_mbuf, field), "rte_mbuf." #field " moved"); \
@@ -74,4 +76,32 @@ int shim_log_to(void (*write)(const char *text, size_t len))
 		return -1;
 	log_write = write;
 	return rte_openlog_stream(stream);
+}
+
+int shim_tel_add_number(struct rte_tel_data *dict, const char *name, uint64_t number)
+{
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+	return rte_tel_data_add_dict_uint(dict, name, number);
+#else
+	return rte_tel_data_add_dict_u64(dict, name, number);
+#endif
+}
+
+int shim_flow_rules(uint16_t port)
+{
+	const struct rte_flow_attr attributes = { .ingress = 1 };
+	const struct rte_flow_item pattern[] = {
+		{ .type = RTE_FLOW_ITEM_TYPE_ETH },
+		{ .type = RTE_FLOW_ITEM_TYPE_IPV4 },
+		{ .type = RTE_FLOW_ITEM_TYPE_TCP },
+		{ .type = RTE_FLOW_ITEM_TYPE_END },
+	};
+	const struct rte_flow_action_queue queue = { .index = 0 };
+	const struct rte_flow_action actions[] = {
+		{ .type = RTE_FLOW_ACTION_TYPE_QUEUE, .conf = &queue },
+		{ .type = RTE_FLOW_ACTION_TYPE_END },
+	};
+	struct rte_flow_error error;
+
+	return rte_flow_validate(port, &attributes, pattern, actions, &error);
 }

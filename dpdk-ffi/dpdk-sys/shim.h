@@ -13,6 +13,7 @@
 #include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_telemetry.h>
 
 /*
  * The first half of rte_mbuf's first cache line, as far as frames need it. rte_mbuf itself wraps these fields in other
@@ -57,6 +58,12 @@ uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, 
 /* A fresh frame of length 0, or NULL. */
 struct rte_mbuf *shim_alloc(struct rte_mempool *pool);
 void shim_free(struct rte_mbuf *frame);
+
+/* Adds a number to a dictionary of telemetry, whose function has another name from release to release. */
+int shim_tel_add_number(struct rte_tel_data *dict, const char *name, uint64_t number);
+
+/* Whether a configured port takes a rule that brings TCP over IPv4 to its first queue: 0, or a negative errno. */
+int shim_flow_rules(uint16_t port);
 
 /* This thread's rte_errno. */
 int shim_errno(void);

@@ -53,6 +53,14 @@ pub enum Error {
          or give a virtual one such as --vdev=net_af_packet0,iface=eth1"
     )]
     NoPorts,
+    /// DPDK's telemetry does not take a command.
+    #[error("DPDK's telemetry does not take the command {command}: {reason}")]
+    Telemetry {
+        /// Its name.
+        command: String,
+        /// Why not.
+        reason: String,
+    },
     /// There is no port of this number.
     #[error("there is no port {0}")]
     NoSuchPort(u16),

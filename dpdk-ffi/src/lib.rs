@@ -27,6 +27,7 @@ pub mod port;
 pub mod prefetch;
 pub mod queue;
 pub mod stats;
+pub mod telemetry;
 
 mod diagnose;
 

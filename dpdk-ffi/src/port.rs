@@ -425,6 +425,15 @@ impl Port {
         Ok(key)
     }
 
+    /// Whether the device takes flow rules (rte_flow): it is asked, without effect, for one that brings TCP over IPv4 to
+    /// the first queue. The port must be configured.
+    #[must_use]
+    pub fn takes_flow_rules(&self) -> bool {
+        // SAFETY: the port is open and configured, and the call changes nothing. Needed because the rule is made of C's
+        // structures.
+        unsafe { sys::shim_flow_rules(self.shared.id) == 0 }
+    }
+
     /// Starts it; a started port stays so.
     ///
     /// # Errors

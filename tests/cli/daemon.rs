@@ -76,11 +76,11 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it on ports that receive nothing, or these frames again and again.
     pub fn start(frames: Option<&[Vec<u8>]>) -> Self {
-        Self::start_with(frames, |_| String::new())
+        Self::start_with(frames, "--no-telemetry", |_| String::new())
     }
 
-    /// The same, with more in its file: what is made of the place for its files.
-    pub fn start_with(frames: Option<&[Vec<u8>]>, more: impl FnOnce(&Path) -> String) -> Self {
+    /// The same, with or without DPDK's telemetry, and with more in its file: what is made of the place for its files.
+    pub fn start_with(frames: Option<&[Vec<u8>]>, telemetry: &str, more: impl FnOnce(&Path) -> String) -> Self {
         let files = tempfile::tempdir().expect("a place for files");
         let at = |name: &str| files.path().join(name);
         let rvsadm = Path::new(RVSD).with_file_name("rvsadm");
@@ -106,8 +106,8 @@ impl Daemon {
         std::fs::write(at("rvs.toml"), config + &more(files.path())).expect("a new file");
         let log = File::create(at("rvsd.log")).expect("a new file");
         let mut command = Command::new(RVSD);
-        command.args(["--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", "256", &lcores()]);
-        command.arg(format!("--file-prefix=rvs-cli-{}", std::process::id()));
+        command.args(["--no-pci", "--no-huge", "--no-shconf", telemetry, "-m", "256", &lcores()]);
+        command.arg(format!("--file-prefix={}", prefix()));
         command.arg(format!("--vdev={device}")).arg("--vdev=net_null1,no-rx=1");
         command
             .args(["--", "--log-level", "warn", "--idle", "pause", "--connections", "65536", "--config"])
@@ -122,6 +122,11 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(50));
         }
         daemon
+    }
+
+    /// What tells its DPDK files from others'.
+    pub fn prefix(&self) -> String {
+        prefix()
     }
 
     /// A path among its files.
@@ -178,6 +183,11 @@ impl Drop for Daemon {
             assert!(status.is_some_and(|status| status.success()), "rvsd ended with {status:?}:\n{}", self.log());
         }
     }
+}
+
+/// One daemon runs in a process.
+fn prefix() -> String {
+    format!("rvs-cli-{}", std::process::id())
 }
 
 /// One control thread and one worker, on CPUs that this test may use.

@@ -42,7 +42,7 @@ fn scrape(address: &str, prefix: &str) -> BTreeMap<(String, Vec<String>), f64> {
 fn node_exporter_reads_our_files() {
     inside("exporter::node_exporter_reads_our_files", || {
         let proc = |files: &std::path::Path| format!("[metrics]\nprocfs = \"{}\"\n", files.join("proc").display());
-        let daemon = Daemon::start_with(Some(&daemon::load()), proc);
+        let daemon = Daemon::start_with(Some(&daemon::load()), "--no-telemetry", proc);
         ipvsadm("-A -t 172.16.0.1:80 -s rr", "");
         ipvsadm("-a -t 172.16.0.1:80 -r 192.168.1.2:8080 -m -w 3", "");
         ipvsadm("-a -t 172.16.0.1:80 -r 192.168.1.3:80 -m -w 0", "");

@@ -10,6 +10,7 @@ mod inside;
 mod packages;
 mod replay;
 mod scripts;
+mod telemetry;
 
 use daemon::{Daemon, ipvsadm, rvsadm};
 use replay::Compare;
