@@ -8,7 +8,7 @@ pub mod difference;
 mod mistake;
 mod raw;
 pub mod reload;
-mod services;
+pub(crate) mod services;
 mod sources;
 #[cfg(test)]
 mod tests;

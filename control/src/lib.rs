@@ -7,6 +7,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod console;
+pub mod convert;
 pub mod director;
 pub mod doctor;
 pub mod generate;

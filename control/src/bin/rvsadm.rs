@@ -5,6 +5,7 @@ use control::client::{Lost, Remote};
 use control::console::complete;
 use control::console::live::Live;
 use control::console::{Console, Outcome, Place};
+use control::convert::Format;
 use control::interactive;
 use control::ipvsadm::run::Session;
 use control::ipvsadm::system::SystemNames;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         return match arguments[0].as_str() {
             "complete" => complete(&arguments[1..], remote),
             "generate" => generate(&arguments[1..]),
+            "convert" => convert(&arguments[1..]),
             _ => console(arguments, remote, &path),
         };
     }
@@ -145,6 +147,53 @@ fn generate(words: &[String]) -> ExitCode {
         _ => {
             eprintln!("usage: rvsadm generate man|bash|zsh|fish");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Another program's configuration.
+#[derive(Debug, Parser)]
+#[command(name = "rvsadm convert")]
+/// Prints a file for rvsd that says what ipvsadm's rules or a keepalived.conf say
+struct ConvertOptions {
+    /// What FILE is [default: what it looks like]
+    #[arg(long, value_name = "FORMAT", value_parser = ["ipvsadm", "keepalived"])]
+    from: Option<String>,
+    /// Rules as `ipvsadm -S` writes them, or a keepalived.conf; `-` is standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+/// The exit status of a text that is wrong, as that of `rvsd check`.
+const BAD_FILE: u8 = 4;
+
+fn convert(words: &[String]) -> ExitCode {
+    let options = ConvertOptions::parse_from(std::iter::once(&"rvsadm convert".to_owned()).chain(words));
+    let read = if options.file.as_os_str() == "-" {
+        std::io::read_to_string(stdin())
+    } else {
+        std::fs::read_to_string(&options.file)
+    };
+    let text = match read {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("{}: {error}", options.file.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let format = match options.from.as_deref() {
+        Some("ipvsadm") => Format::Rules,
+        Some(_) => Format::Keepalived,
+        None => Format::of(&text),
+    };
+    match control::convert::convert(&text, format, &SystemNames::new()) {
+        Ok(converted) => {
+            converted.notes.iter().for_each(|note| eprintln!("{note}"));
+            print(&converted.file)
+        }
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            ExitCode::from(BAD_FILE)
         }
     }
 }

@@ -259,7 +259,7 @@ impl Check<'_> {
 struct Trial(State);
 
 /// It forwards nothing, and has every interface that it is asked for: which there are shows when they are used.
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl Observed for Nothing {
     fn now(&self) -> Tick {
