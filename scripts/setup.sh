@@ -17,6 +17,7 @@ python3           demo and tests: servers and clients
 curl              demo: the HTTP client
 iputils-ping      tests: ping
 groff-base        tests: the manual page
+tmux              tests: a terminal for rvsadm top
 valgrind          tests: instructions per packet
 zsh               tests: its completions
 fish              tests: its completions

@@ -65,12 +65,16 @@ pub struct Converted {
 /// # Errors
 /// What is wrong with it, in lines.
 pub fn convert(text: &str, format: Format, names: &dyn Names) -> Result<Converted, String> {
-    let mut draft = Draft(State::new(Limits::default(), Tick(0)));
+    let mut draft = Draft::new();
     let notes = match format {
         Format::Rules => draft.restore(text, names).map(|()| Vec::new())?,
         Format::Keepalived => draft.build(text)?,
     };
-    let running = Running::ask(&mut draft).map_err(|error| error.to_string())?;
+    let ask = |draft: &mut Draft| Running::ask(draft).map_err(|error| error.to_string());
+    let mut running = ask(&mut draft)?;
+    if running.timeouts == ask(&mut Draft::new())?.timeouts {
+        running.timeouts = Config::default().timeouts;
+    }
     Ok(Converted { file: running_config(&Config::default(), &running).text(), notes })
 }
 
@@ -84,6 +88,10 @@ impl Executor for Draft {
 }
 
 impl Draft {
+    fn new() -> Self {
+        Self(State::new(Limits::default(), Tick(0)))
+    }
+
     fn restore(&mut self, rules: &str, names: &dyn Names) -> Result<(), String> {
         let mut errors = Vec::new();
         let mut session = Session {

@@ -21,3 +21,4 @@ pub mod publish;
 pub mod server;
 pub mod socket;
 pub mod state;
+pub mod top;

@@ -10,10 +10,12 @@ use control::interactive;
 use control::ipvsadm::run::Session;
 use control::ipvsadm::system::SystemNames;
 use control::socket;
+use control::top::screen;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal as _, Write, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The daemon cannot be reached, or was lost. ipvsadm has other numbers for the like: 2 at first, 255 later.
 const UNREACHABLE: u8 = 3;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
             "complete" => complete(&arguments[1..], remote),
             "generate" => generate(&arguments[1..]),
             "convert" => convert(&arguments[1..]),
+            "top" => top(&arguments[1..], remote),
             _ => console(arguments, remote, &path),
         };
     }
@@ -147,6 +150,32 @@ fn generate(words: &[String]) -> ExitCode {
         _ => {
             eprintln!("usage: rvsadm generate man|bash|zsh|fish");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// The picture.
+#[derive(Debug, Parser)]
+#[command(name = "rvsadm top")]
+/// Shows services, servers, workers and drops as they change
+struct TopOptions {
+    /// Seconds between two pictures
+    #[arg(short = 'd', long, default_value_t = 1.0, value_name = "SECONDS")]
+    delay: f64,
+}
+
+fn top(words: &[String], mut remote: Remote) -> ExitCode {
+    let options = TopOptions::parse_from(std::iter::once(&"rvsadm top".to_owned()).chain(words));
+    if !stdout().is_terminal() || !stdin().is_terminal() {
+        eprintln!("top needs a terminal; without one: rvsadm -L --rate, rvsadm show worker");
+        return ExitCode::FAILURE;
+    }
+    let interval = Duration::try_from_secs_f64(options.delay).unwrap_or(Duration::from_secs(1));
+    match screen::run(&mut remote, interval) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(if matches!(error, screen::Ended::Lost(_)) { UNREACHABLE } else { 1 })
         }
     }
 }

@@ -9,7 +9,7 @@ fn keepalived(text: &str) -> Result<Converted, String> {
 /// The rules that a file stands for.
 fn rules(file: &str) -> String {
     let config = Config::parse(file).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{file}"));
-    let mut draft = Draft(State::new(Limits::default(), Tick(0)));
+    let mut draft = Draft::new();
     for service in config.services {
         let name = service.spec.service;
         draft.execute(Command::AddService(service.spec)).expect("it was checked");
@@ -109,7 +109,7 @@ fn virtual_servers_of_keepalived_become_services() {
         (15, "delay_loop"),
         (21, "sorry_server"),
         (26, "SSL_GET"),
-        (43, "TCP_CHECK"),
+        (42, "TCP_CHECK"),
     ];
     assert_eq!(said, expected);
 }

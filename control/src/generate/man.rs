@@ -95,6 +95,13 @@ and words print how the last of them goes on, for the completions of shells.
 .B rvsadm generate
 .RB { man | bash | zsh | fish }
 prints this page and those completions.
+.PP
+.B rvsadm convert
+.RI [ FILE ]
+prints a configuration file for rvsd that says what rules of ipvsadm or the virtual servers of a keepalived.conf say; what has
+no counterpart it names, with its line.
+.B rvsadm top
+shows services, servers, workers and drops as they change.
 ";
 
 const RULES: &str = r".SH SAVING AND RESTORING
@@ -125,6 +132,10 @@ The call makes no sense. Called as ipvsadm also: rvsd cannot be reached.
 .TP
 .B 3
 Called as rvsadm: rvsd cannot be reached, or was lost in the middle. A list that breaks off ends with a line that says so.
+.TP
+.B 4
+.B convert
+was given a text that is wrong.
 .TP
 .B 255
 The director refused, or an option is unknown. Called as ipvsadm also: rvsd was lost in the middle.
