@@ -21,6 +21,7 @@ fn metrics_are_scraped() {
         &format!("rvs_backend_weight{{{labels},remote_address=\"10.0.0.2\",remote_port=\"80\"}} 3"),
         "rvs_service_connections_total{local_address=\"\",local_port=\"0\",local_mark=\"00000007\",proto=\"FWM\"} 0",
         "rvs_config_reloads_total{result=\"success\"} 0",
+        "# TYPE rvs_worker_rx_burst_size histogram",
         "rvs_port_link_up{port=\"0\",device=\"net_null0\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::{Rates, ServerSpec, ServiceName, ServiceSpec, Statistics, WorkerView};
+use crate::command::{Rates, RecentLoad, ServerSpec, ServiceName, ServiceSpec, Statistics, WorkerView};
 use forwarder::service::{Method, Protocol};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -30,15 +30,9 @@ fn service(last: u8, servers: Vec<ServerView>) -> ServiceView {
 }
 
 fn sample(at: u64, frames: u64) -> Sample {
+    let recent = RecentLoad { busy_cycles: 25, idle_cycles: 75, frames: 1 };
     let drops = [("no_route".to_owned(), frames / 100)].into();
-    let worker = WorkerView {
-        received: frames,
-        forwarded: frames,
-        turns: at * 1000,
-        busy_turns: at * 250,
-        drops,
-        ..WorkerView::default()
-    };
+    let worker = WorkerView { received: frames, forwarded: frames, recent, drops, ..WorkerView::default() };
     Sample {
         at: Duration::from_secs(at),
         clock: 1000 + at,

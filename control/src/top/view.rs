@@ -116,7 +116,7 @@ impl Top {
             let rate = |of: fn(&WorkerView) -> u64| self.per_second(worker, of).map_or("-".to_owned(), number);
             let cells = [
                 worker.worker.to_string(),
-                self.busy(worker).map_or("-".to_owned(), |share| format!("{:.0}%", share * 100.0)),
+                worker.recent.busy().map_or("-".to_owned(), |percent| format!("{percent:.0}%")),
                 rate(|worker| worker.received),
                 rate(|worker| worker.forwarded),
                 rate(|worker| worker.dropped),
@@ -126,12 +126,6 @@ impl Top {
             (PLAIN, cells)
         });
         table(titles, [28, 7, 9, 9, 9, 9, 9], rows.collect())
-    }
-
-    /// The share of a worker's turns that found frames.
-    fn busy(&self, worker: &WorkerView) -> Option<f64> {
-        let turns = self.per_second(worker, |worker| worker.turns).filter(|turns| *turns > 0.0)?;
-        Some(self.per_second(worker, |worker| worker.busy_turns)? / turns)
     }
 
     /// Reasons for which frames were dropped: how many a second, and ever.
