@@ -207,6 +207,18 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         find(&self.slots, hash, matches)
     }
 
+    /// Asks for the slot that [`insert`](Self::insert) would take now for an entry of this hash, if it is another than where a
+    /// search begins.
+    #[inline]
+    pub fn prepare(&self, hash: u64) {
+        let home = self.home(hash, 0);
+        if let Some(at) = nearest(!self.blocks[home / BLOCK].occupied, home)
+            && at != home
+        {
+            self.slots.prefetch(at);
+        }
+    }
+
     /// Adds an entry, without a look whether one like it is there.
     ///
     /// Only if every slot it might live in is taken is `evictable` asked about their entries: none keeps the entry;
@@ -425,16 +437,18 @@ fn home(slots: usize, hash: u64, window: u32) -> usize {
 #[inline]
 fn find<V>(slots: &[Slot<V>], hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
     let home = home(slots.len(), hash, 0);
-    let entries = slots[home].entries;
-    match find_among(slots, home, entries, &matches) {
-        None if entries & BEYOND != 0 => find_beyond(slots, hash, matches),
+    match find_among(slots, home, hash, &matches) {
+        None if slots[home].entries & BEYOND != 0 => find_beyond(slots, hash, matches),
         found => found,
     }
 }
 
 #[inline]
-fn find_among<V>(slots: &[Slot<V>], home: usize, entries: u32, matches: &impl Fn(&V) -> bool) -> Option<SlotId> {
-    let mut left = entries & WINDOW;
+fn find_among<V>(slots: &[Slot<V>], home: usize, hash: u64, matches: &impl Fn(&V) -> bool) -> Option<SlotId> {
+    let slot = &slots[home];
+    // The tag tells of the first one what its own line else would have to.
+    let other = u32::from(slot.first_tag != hash as u8);
+    let mut left = slot.entries & WINDOW & (slot.entries & WINDOW).wrapping_sub(other);
     while left != 0 {
         let at = home ^ left.trailing_zeros() as usize;
         if matches(&slots[at].value) {
@@ -449,9 +463,8 @@ fn find_among<V>(slots: &[Slot<V>], home: usize, entries: u32, matches: &impl Fn
 fn find_beyond<V>(slots: &[Slot<V>], hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
     for window in 1..WINDOWS {
         let home = home(slots.len(), hash, window);
-        let entries = slots[home].entries;
-        let found = find_among(slots, home, entries, &matches);
-        if found.is_some() || entries & BEYOND == 0 {
+        let found = find_among(slots, home, hash, &matches);
+        if found.is_some() || slots[home].entries & BEYOND == 0 {
             return found;
         }
     }

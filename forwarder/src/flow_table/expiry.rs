@@ -43,9 +43,8 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
     /// are left to do; 0 means that everything is gone that expired before `now` minus [`TURN`]. A hand that is behind
     /// makes expiries late, nothing else.
     pub fn advance(&mut self, now: Tick, budget: usize, decide: impl FnMut(&mut V, SlotId) -> Fate) -> usize {
-        if let Some(block) = self.hand.due.take() {
-            self.look_into(block, now, decide);
-        }
+        // The next block's slots are asked for first, and come while this one's are looked at.
+        let due = self.hand.due.take();
         let elapsed = now.since(self.hand.reckoned);
         if elapsed > 0 {
             let more = (u64::from(elapsed) * self.blocks.len() as u64).div_ceil(u64::from(TURN)) as usize;
@@ -63,6 +62,9 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
                 self.hand.due = Some(block);
                 slots_of(block, occupied).for_each(|at| self.slots.prefetch(at));
             }
+        }
+        if let Some(block) = due {
+            self.look_into(block, now, decide);
         }
         self.hand.owed + usize::from(self.hand.due.is_some())
     }

@@ -28,6 +28,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let Some((service, mark)) = found else {
             return self.no_service(turn, frame, parsed);
         };
+        // Its memory comes while the server is chosen.
+        self.conns.prepare(hash);
         // As in the kernel: who wants an address served must own it; otherwise its packets are only routed.
         if mark == 0 && answer::is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
             return Verdict::Kernel;

@@ -117,5 +117,33 @@ fn lookups(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lookups);
+/// Endpoints whose hashes are all the same, as who knows the secret could choose them, or as one client has that talks to
+/// many services: as many as there can be. What a search looks at is bounded, and this is the bound.
+fn collisions(criterion: &mut Criterion) {
+    let mut table = FlowTable::new(vec![Slot::default(); slots_for(65_536)], Tick(0)).expect("a good size");
+    let hash = hash(7, &Secret::new([1, 2]));
+    let mut connections = Vec::new();
+    for n in 0.. {
+        let packet = packet(n);
+        if table.insert(hash, connection(&packet), Tick(90_000), |_| None).is_err() {
+            break;
+        }
+        connections.push(packet.request);
+    }
+    let mut group = criterion.benchmark_group(format!("flow_table/{} of one hash", connections.len()));
+    let stranger = packet(1 << 20).request;
+    let asked = [("first", connections[0]), ("last", *connections.last().expect("some")), ("none", stranger)];
+    for (name, Endpoints { addresses, ports }) in asked {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(table.find(black_box(hash), |conn| conn.is_request(addresses, ports, 6))));
+        });
+    }
+    group.bench_function("no room", |bencher| {
+        let conn = connection(&packet(1 << 20));
+        bencher.iter(|| black_box(table.insert(black_box(hash), conn, Tick(90_000), |_| None)).is_err());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, lookups, collisions);
 criterion_main!(benches);
