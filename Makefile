@@ -7,7 +7,8 @@
 #                 replays recordings of the kernel's IPVS (tests/corpus, or a directory of its layout) and compares
 #   make vmtest   rvsd on emulated NICs (virtio-net, e1000e, vmxnet3) in a guest of qemu; DEVICES= names some (root)
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
-#   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root)
+#   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root);
+#                 BENCH=--new for new connections, BENCH=--services for many services and their changes
 #   make instructions
 #                 records how many instructions a packet takes, which a test compares with (benches/instructions.json)
 #   make build    rvsd and rvsadm, the binaries that demo and tests run

@@ -26,6 +26,7 @@ const IN_FLIGHT: u64 = 1_024;
 /// A running director with its service, all of whose connections are made.
 pub struct Director {
     program: Program,
+    rvsadm: Rvsadm,
 }
 
 impl Director {
@@ -35,16 +36,16 @@ impl Director {
         let queues = format!("rx_pcap={},", file.display()).repeat(set_up.workers);
         let device = format!("net_pcap0,{queues}infinite_rx=1");
         let (program, rvsadm) = launch(set_up, mode, proto, flows, frames, &device)?;
-        let mut director = Self { program };
-        director.prime(&rvsadm, flows)?;
+        let mut director = Self { program, rvsadm };
+        director.prime(flows)?;
         Ok(director)
     }
 
     /// Waits until every flow has its connection, and every frame that comes in goes out.
-    fn prime(&mut self, rvsadm: &Rvsadm, flows: usize) -> Result<()> {
+    fn prime(&mut self, flows: usize) -> Result<()> {
         let until = Instant::now() + PRIMING;
         loop {
-            let made = rvsadm.connections()?;
+            let made = self.rvsadm.connections()?;
             if made >= flows as u64 {
                 ensure!(made == flows as u64, "{made} connections of {flows} flows");
                 break;
@@ -64,6 +65,11 @@ impl Director {
 
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The way to its commands.
+    pub fn rvsadm(&self) -> &Rvsadm {
+        &self.rvsadm
     }
 }
 
@@ -157,7 +163,13 @@ impl Rvsadm {
         Ok(())
     }
 
-    fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Runs rvsadm, and answers what it says.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.arg("--socket").arg(&self.socket).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

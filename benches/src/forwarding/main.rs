@@ -5,9 +5,11 @@
 //! that the port has sent. A row counts only if every frame that came in went out, and a sample of them is right.
 
 mod director;
+mod fresh;
 mod huge;
 mod process;
 mod report;
+mod services;
 mod set_up;
 mod telemetry;
 mod yardstick;
@@ -23,7 +25,7 @@ use rvs_bench::traffic::{self, Mode};
 use set_up::SetUp;
 use std::fs;
 use std::io::{BufWriter, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -43,6 +45,12 @@ struct Options {
     /// NAT and DR, TCP, at 1,000 and 65,536 flows
     #[arg(long)]
     quick: bool,
+    /// Measure new connections instead, by every scheduler (`rvsd bench`)
+    #[arg(long)]
+    new: bool,
+    /// Measure ten thousand services and their changes instead
+    #[arg(long, conflicts_with = "new")]
+    services: bool,
     /// Only these modes
     #[arg(long, value_delimiter = ',')]
     mode: Vec<Mode>,
@@ -59,9 +67,9 @@ struct Options {
     /// Windows that the median is of
     #[arg(long, default_value_t = 5)]
     windows: usize,
-    /// Length of a window
-    #[arg(long, value_name = "MS", default_value_t = 300)]
-    window: u64,
+    /// Length of a window [default: 300, of --quick 150]
+    #[arg(long, value_name = "MS")]
+    window: Option<u64>,
     /// The yardstick
     #[arg(long, value_name = "PATH", default_value = "/usr/bin/dpdk-testpmd")]
     testpmd: PathBuf,
@@ -71,6 +79,10 @@ struct Options {
 }
 
 impl Options {
+    fn window(&self) -> Duration {
+        Duration::from_millis(self.window.unwrap_or(if self.quick { 150 } else { 300 }))
+    }
+
     fn rows(&self) -> Vec<(Mode, Proto, usize)> {
         let quick = self.quick;
         let or = |given: &[usize], quick_ones: &[usize], all: &[usize]| match given {
@@ -112,13 +124,25 @@ fn main() -> ExitCode {
 
 /// Answers whether all rows count.
 fn run(options: &Options) -> Result<bool> {
-    ensure!(options.windows >= 1 && options.window >= 20, "at least one window of at least 20 ms");
+    let window = options.window();
+    ensure!(options.windows >= 1 && window.as_millis() >= 20, "at least one window of at least 20 ms");
     // Ctrl-C ends the bench at the next step, so that what it started and reserved goes.
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
     let mut set_up = SetUp::new(options.testpmd.clone(), options.workers)?;
+    if options.new {
+        let rows = fresh::rows(&set_up, &stop)?;
+        save(&options.out.with_file_name("new_connections.json"), &serde_json::json!({ "rows": rows }))?;
+        return Ok(true);
+    }
+    if options.services {
+        let report = services::Report::measure(&mut set_up, window, &stop)?;
+        report.print();
+        save(&options.out.with_file_name("services.json"), &report)?;
+        return Ok(true);
+    }
     let mut report = Report::default();
     let mut failed = 0;
     Row::print_head(stdout())?;
@@ -135,18 +159,18 @@ fn run(options: &Options) -> Result<bool> {
             }
         }
         // Row by row, so that a bench that is cut off leaves what it has.
-        save(options, &report)?;
+        save(&options.out, &report)?;
     }
     println!("{} rows in {}, {failed} failed", report.rows.len(), options.out.display());
     Ok(failed == 0)
 }
 
-fn save(options: &Options, report: &Report) -> Result<()> {
-    if let Some(directory) = options.out.parent() {
+fn save(out: &Path, report: &impl serde::Serialize) -> Result<()> {
+    if let Some(directory) = out.parent() {
         fs::create_dir_all(directory)?;
     }
     let text = serde_json::to_string_pretty(report)?;
-    fs::write(&options.out, text).with_context(|| format!("cannot write {}", options.out.display()))
+    fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))
 }
 
 fn measure(
@@ -170,7 +194,7 @@ fn measure(
     let mut testpmd = Yardstick::start(set_up, count, &file)?;
     testpmd.program().freeze()?;
     let mut director = Director::start(set_up, mode, proto, flows, count, &file)?;
-    let length = Duration::from_millis(options.window);
+    let length = options.window();
     let mut windows = Windows::default();
     let mut first = None;
     for _ in 0..options.windows {
