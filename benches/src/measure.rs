@@ -370,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn every_scheduler_serves_all_there_is() {
+        for known in forwarder::scheduler::SCHEDULERS {
+            let load = Load { scheduler: known.name.to_owned(), ..load(Mode::Nat, Proto::Tcp, 1.0) };
+            let memory = |slots| vec![Slot::default(); slots];
+            let measured = run(&load, Duration::ZERO, memory, || 0, &mut |_, _| {});
+            assert!(measured.is_ok_and(|measured| measured.created == measured.frames), "{}", known.name);
+        }
+    }
+
+    #[test]
     fn replies_of_an_unknown_server_are_not_measured() {
         let load = load(Mode::NatReply, Proto::Tcp, 0.0);
         let memory = |slots| vec![Slot::default(); slots];

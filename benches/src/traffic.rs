@@ -290,11 +290,13 @@ pub fn rules(mode: Mode, proto: Proto) -> String {
 pub fn service(address: SocketAddrV4, mode: Mode, proto: Proto, scheduler: &str, servers: usize) -> String {
     let kind = if proto == Proto::Tcp { "-t" } else { "-u" };
     let mut rules = format!("-A {kind} {address} -s {scheduler}\n");
+    // ovf serves nobody beyond as many active connections as the weights say.
+    let weight = if scheduler == "ovf" { 100_000_000 } else { 1 };
     for number in 0..servers {
         // Only masquerading may change the port.
         let port = if mode.option() == "-m" { server(number).port() } else { address.port() };
         let server = SocketAddrV4::new(*server(number).ip(), port);
-        rules += &format!("-a {kind} {address} -r {server} {} -w 1\n", mode.option());
+        rules += &format!("-a {kind} {address} -r {server} {} -w {weight}\n", mode.option());
     }
     rules
 }
