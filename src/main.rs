@@ -12,6 +12,7 @@ mod options;
 mod plan;
 mod ports;
 mod procfs;
+mod prompt;
 mod rss;
 mod telemetry;
 mod workers;
@@ -38,6 +39,7 @@ use monitor::Monitor;
 use options::{Action, Options};
 use plan::Plan;
 use ports::DirectorPort;
+use prompt::Prompt;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
@@ -111,7 +113,7 @@ fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
             ..MempoolConfig::default()
         },
     )?;
-    let result = direct(&eal, &pool, &plan, workers, server, signals);
+    let result = direct(&eal, &pool, &plan, workers, server, signals, options.interactive);
     let leaked = pool.in_use();
     if leaked != 0 {
         tracing::error!(leaked, "frames were not released");
@@ -131,6 +133,7 @@ fn direct(
     workers: usize,
     server: Server,
     mut signals: signal_hook::iterator::Signals,
+    interactive: bool,
 ) -> Result<()> {
     let (ports, spread) = ports::open(eal, &plan.ports, workers, pool)?;
     let ports = Arc::new(Mutex::new(ports));
@@ -213,6 +216,7 @@ fn direct(
         })?);
     }
     monitor::notify(&[NotifyState::Ready]);
+    let prompt = interactive.then(|| Prompt::start(serving.path(), launch::end)).transpose()?;
 
     let signal = signals.forever().find(|signal| {
         let reload = *signal == SIGHUP;
@@ -227,7 +231,7 @@ fn direct(
     });
     tracing::info!(signal, "stopping");
     monitor::notify(&[NotifyState::Stopping]);
-    drop((http, telemetry));
+    drop((prompt, http, telemetry));
     serving.stop();
     let well = running.end();
     drop(mirror);

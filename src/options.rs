@@ -18,6 +18,9 @@ pub struct Options {
     /// Configuration file (TOML)
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The console in the foreground, as testpmd -i has it; leaving it ends the daemon
+    #[arg(long, short)]
+    pub interactive: bool,
     /// Control socket [default: $RVS_SOCKET, or /run/rvs/control.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,

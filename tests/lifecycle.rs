@@ -4,9 +4,10 @@ mod lab;
 
 use lab::{Director, Lab, Options, PATIENCE, RVSD, config, eal, terminate};
 use std::fs::{self, Permissions};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs rvsd to its end, which must come soon.
 fn rvsd(command: &mut Command) -> Output {
@@ -175,4 +176,75 @@ fn help_and_version_need_nothing() {
     let help = rvsd(within_patience(RVSD).args(["--", "--help"]));
     let text = String::from_utf8_lossy(&help.stdout).into_owned();
     assert!(help.status.success() && text.contains("--config") && text.contains("--socket"), "{help:?}");
+}
+
+/// A session on standard input, in memory that needs no privilege.
+fn prompt(files: &Path) -> Vec<String> {
+    let socket = files.join("control.sock").display().to_string();
+    let eal = ALONE.iter().chain(&SMALL).copied();
+    eal.chain(["--", "-i", "--idle", "pause", "--socket", &socket]).map(str::to_owned).collect()
+}
+
+/// Like testpmd -i: lines come from standard input, and the daemon ends with them.
+#[test]
+fn the_console_is_in_the_foreground_if_wanted() {
+    let files = tempfile::tempdir().expect("a place for files");
+    fs::write(files.path().join("rules"), "-A -t 10.0.0.1:80 -s rr\n").expect("a new file");
+    let lines = format!(
+        "load {}\nshow service\nshow port summary all\nfrobnicate\nstop\nstop\n",
+        files.path().join("rules").display()
+    );
+    for last in ["quit\n", ""] {
+        fs::write(files.path().join("lines"), format!("{lines}{last}")).expect("a new file");
+        let mut command = within_patience(RVSD);
+        let input = fs::File::open(files.path().join("lines")).expect("it was written");
+        let output = rvsd(command.args(prompt(files.path())).stdin(input));
+        let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{said}{log}");
+        for expected in
+            ["Finished reading all CLI commands", "TCP  10.0.0.1:http rr\n", "net_null0", "Telling cores to stop...\n"]
+        {
+            assert!(said.contains(expected), "{expected}: {said}{log}");
+        }
+        assert!(log.contains("Command not found\n") && log.contains("Packet forwarding not started\n"), "{log}");
+        assert!(!files.path().join("control.sock").exists());
+    }
+}
+
+/// Also a signal in the middle of a line leaves the terminal as it was.
+#[test]
+fn a_prompt_at_a_terminal_edits_completes_and_leaves_it_as_it_was() {
+    let files = tempfile::tempdir().expect("a place for files");
+    let started = format!("sh -c 'echo pid $$; exec {RVSD} {} 2>/dev/null'; stty -a", prompt(files.path()).join(" "));
+    let mut script = within_patience("script");
+    let script = script.args(["-qec", &started, "/dev/null"]).env("HOME", files.path()).env("TERM", "xterm");
+    let mut script =
+        lab::Killed(script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script (bsdutils)"));
+    let mut keys = script.0.stdin.take().expect("it is piped");
+    let mut screen = script.0.stdout.take().expect("it is piped");
+    let mut rest = String::new();
+    let mut read_until = |wanted: &str| {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(at) = rest.find(wanted) {
+                let after = rest.split_off(at + wanted.len());
+                return std::mem::replace(&mut rest, after);
+            }
+            let read = screen.read(&mut buffer).expect("it is a pipe");
+            assert!(read > 0, "no '{wanted}' in {rest}");
+            rest += &String::from_utf8_lossy(&buffer[..read]);
+        }
+    };
+    let pid = read_until("rvs> ");
+    let pid = pid.split_whitespace().nth(1).expect("pid N").parse().expect("a number");
+    keys.write_all(b"show vers\t\r").expect("it reads");
+    read_until("RVS ");
+    read_until("rvs> ");
+    keys.write_all(b"show port ?").expect("it reads");
+    assert!(read_until("xstats").contains("info"));
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    let settings = read_until("extproc");
+    assert!(settings.contains(" icanon ") && settings.contains(" echo "), "{settings}");
+    assert!(script.0.wait().expect("it was started").success());
 }

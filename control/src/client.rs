@@ -4,13 +4,17 @@ use crate::command::{Command, Error, Reply};
 use crate::ipvsadm::Executor;
 use crate::protocol::Answer;
 use crate::socket::LONGEST_ANSWER;
+use rustix::net::RecvFlags;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The daemon must take and answer a request within this time.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection on which nothing was asked for so long may be gone.
+const REST: Duration = Duration::from_secs(60);
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 * 1024;
@@ -30,13 +34,15 @@ pub struct Remote {
     path: PathBuf,
     connection: Option<BufReader<UnixStream>>,
     lost: Option<Lost>,
+    /// When something was last asked.
+    used: Instant,
 }
 
 impl Remote {
     /// Of the daemon on this socket.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), connection: None, lost: None }
+        Self { path: path.to_owned(), connection: None, lost: None, used: Instant::now() }
     }
 
     /// How the daemon was lost, if it was.
@@ -46,7 +52,9 @@ impl Remote {
     }
 
     fn connect(&mut self) -> Result<&mut BufReader<UnixStream>, Error> {
-        let connection = match self.connection.take() {
+        let rested = std::mem::replace(&mut self.used, Instant::now()).elapsed() > REST;
+        // The daemon hangs up on who says nothing for long. Nothing is lost by that, but in the middle of a list it is.
+        let connection = match self.connection.take().filter(|kept| !rested || is_quiet(kept.get_ref())) {
             Some(connection) => connection,
             None => self.open().map_err(|error| {
                 self.lost = Some(Lost::AtFirst);
@@ -98,6 +106,12 @@ impl Remote {
             (Ok(()), Ok(_)) => Err(broken("it hung up")),
         }
     }
+}
+
+/// True if the other end is there, and has said nothing that was not asked.
+fn is_quiet(stream: &UnixStream) -> bool {
+    let looked = rustix::net::recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(looked, Err(rustix::io::Errno::AGAIN))
 }
 
 impl Executor for Remote {
