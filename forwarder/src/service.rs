@@ -340,6 +340,12 @@ impl Snapshot {
             })
     }
 
+    /// True if there is such a destination of a service. It looks at all of them: for rare packets only.
+    pub fn any_destination(&self, is_it: impl Fn(&Destination) -> bool) -> bool {
+        let members = self.services.iter().flatten().flat_map(|service| &service.members);
+        members.filter_map(|member| self.destination(member.id)).any(is_it)
+    }
+
     /// The service of a first packet, as the kernel looks for it: by mark, by address and port, by address with port 0.
     /// `port` is the packet's destination port in host byte order. With the service comes the mark, 0 without one.
     #[must_use]

@@ -65,7 +65,14 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             Some(choice) => self.connect(turn, frame, parsed, hash, service, choice),
             None => match self.bypass_first(turn, frame, parsed, hash, mark) {
                 Some(verdict) => verdict,
-                None => self.no_destination(turn, frame, parsed),
+                None => {
+                    let verdict = self.no_destination(turn, frame, parsed);
+                    // The kernel's answer meets the old entry on its way out.
+                    if let Some(old) = replaced {
+                        self.count_own(self.conns.get(old), frame, parsed, &verdict);
+                    }
+                    verdict
+                }
             },
         }
     }
@@ -135,7 +142,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.templates.assure(&conn);
         }
         self.count_first(parsed, &choice);
-        self.deliver(turn, frame, parsed, &conn, destination)
+        let verdict = self.deliver(turn, frame, parsed, &conn, destination);
+        self.count_own(&conn, frame, parsed, &verdict);
+        verdict
     }
 
     /// One-packet scheduling: the packet is sent on and nothing is remembered.

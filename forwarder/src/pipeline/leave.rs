@@ -80,6 +80,11 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             return Verdict::Drop(DropReason::BadOptions);
         }
         let outcome = match conn.forward() {
+            Forward::Nat if way.local => {
+                // It arrives: no hop is taken.
+                nat::own_request(frame, parsed, &to_server(conn));
+                return Verdict::Kernel;
+            }
             Forward::Dr => dr::send(frame, parsed, &way.hop),
             Forward::Nat => nat::request(frame, parsed, &to_server(conn), &way.hop),
             Forward::Tun => self.tunnel(turn, frame, parsed, destination, &mut way),
@@ -87,11 +92,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         };
         match way.verdict(outcome, parsed.l3) {
             Ok(verdict) => verdict,
-            Err(told) => {
-                let verdict = self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, parsed.destination());
-                self.count_own(conn, frame, parsed, &verdict);
-                verdict
-            }
+            Err(told) => self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, parsed.destination()),
         }
     }
 

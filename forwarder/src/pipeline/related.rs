@@ -121,7 +121,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     ) -> Verdict {
         let conn = *self.conns.get(slot);
         let Some(destination) = destination_of(&conn, turn.snapshot) else { return Verdict::Kernel };
-        if !destination.available || !quote.tunnel.is_some_and(|tunnel| is_to(&tunnel, destination)) {
+        if !quote.tunnel.is_some_and(|tunnel| turn.snapshot.any_destination(|other| is_to(&tunnel, other))) {
             return Verdict::Kernel;
         }
         let Some(way) = leave::way(turn.snapshot, destination.next_hop, destination.address) else {
@@ -147,9 +147,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
         self.ip_id = self.ip_id.wrapping_add(1);
         let sender = Sender { source: *conn.request().destination().ip(), id: self.ip_id, hop };
+        // The kernel counts what it answers twice: once as what it was about.
+        let about = parsed.frame_length().saturating_sub(quote.l3.into());
         if rewrite::quoted::from_tunnel(frame, parsed, quote, message, &sender) {
             let verdict = Verdict::Answer(port, DropReason::TunnelError);
             self.count_own(&conn, frame, parsed, &verdict);
+            self.ledger.counters(conn.dest).count(Direction::Reply, about as u16);
             verdict
         } else {
             Verdict::Drop(DropReason::NoHeadroom)

@@ -37,7 +37,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
         self.follow(turn, frame.bytes(), parsed, slot, Direction::Request, destination);
         self.count_request(&conn, parsed);
-        self.deliver(turn, frame, parsed, &conn, destination)
+        let verdict = self.deliver(turn, frame, parsed, &conn, destination);
+        self.count_own(&conn, frame, parsed, &verdict);
+        verdict
     }
 
     #[inline]

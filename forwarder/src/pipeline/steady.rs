@@ -113,7 +113,11 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let Staged { parsed, slot, .. } = staged;
         let conn = *self.conns.get(*slot);
         match (staged.direction, destination_of(&conn, turn.snapshot)) {
-            (Direction::Request, Some(destination)) => self.deliver(turn, frame, parsed, &conn, destination),
+            (Direction::Request, Some(destination)) => {
+                let verdict = self.deliver(turn, frame, parsed, &conn, destination);
+                self.count_own(&conn, frame, parsed, &verdict);
+                verdict
+            }
             _ => {
                 if is_last_hop(frame, parsed) {
                     self.ledger.counters(conn.dest).uncount(Direction::Reply, parsed.total_length);

@@ -84,6 +84,12 @@ pub fn reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: &Hop) -> 
     translate::<F, Source>(frame, parsed, nat, hop)
 }
 
+/// Rewrites a request to the director itself, which gets it with the TTL that it came with. Answers false if the frame
+/// is shorter than it was parsed to be.
+pub fn own_request<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat) -> bool {
+    replace::<Destination>(frame.bytes_mut(), parsed, nat)
+}
+
 /// Rewrites a reply of the director's own kernel, which chose its MAC addresses and TTL itself: only its source becomes
 /// the virtual service. Answers false if the frame is shorter than it was parsed to be.
 pub fn own_reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat) -> bool {
