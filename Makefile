@@ -4,7 +4,9 @@
 #                 the three classic LVS set-ups on real HTTP traffic, in network namespaces (root, or sudo)
 #   make test     everything CI checks: check, then unit, property and end-to-end tests
 #   make conformance [CORPUS=DIR]
-#                 replays recordings of the kernel's IPVS (tests/corpus, or a directory of its layout) and compares
+#                 replays recordings of the kernel's IPVS (tests/corpus and tests/recorded, or a directory) and compares
+#   make record [KINDS="packets:10:SEED ..."] [OUTPUT=DIR]
+#                 makes more recordings with the recorded kernel as User-Mode Linux (conformance/record; root)
 #   make vmtest   rvsd on emulated NICs (virtio-net, e1000e, vmxnet3) in a guest of qemu; DEVICES= names some (root)
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
 #   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root);
@@ -17,7 +19,7 @@
 #   make clean    what was built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build docs demo bench instructions conformance check pure test test-pure test-dpdk test-e2e vmtest clean
+.PHONY: help setup build docs demo bench instructions conformance record check pure test test-pure test-dpdk test-e2e vmtest clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
 PURE = -p packet-io -p forwarder -p control -p conformance -p rvs-fuzz -p rvs-bench
@@ -72,6 +74,10 @@ test:
 # Without DPDK, in simulated time.
 conformance:
 	cargo run --quiet -p conformance -- $(CORPUS)
+
+# The kernel is fetched and unpacked, not installed.
+record:
+	$(SUDO) conformance/record/run.sh "$(or $(OUTPUT),target/recorded)" $(or $(KINDS),sched:2 packets:10 calls:2 states:2)
 
 # Packages that nothing else needs are installed by its own script; what the guest boots is kept in target/vm.
 vmtest: build

@@ -1,4 +1,4 @@
-//! Every recording in `tests/corpus`; and that a recording which says something else is noticed.
+//! Every recording in `tests/corpus` and `tests/recorded`; and that a recording which says something else is noticed.
 
 use conformance::report::{Report, Tally};
 use serde_json::Value;
@@ -14,9 +14,11 @@ fn differences() -> String {
 
 #[test]
 fn rvs_does_as_the_kernel_did() {
-    let report = conformance::run(&root().join("tests/corpus"), &differences()).unwrap();
-    let Tally { passed, failed, .. } = report.tally();
-    assert!(passed > 0 && failed == 0, "{report}");
+    for directory in ["tests/corpus", "tests/recorded"] {
+        let report = conformance::run(&root().join(directory), &differences()).unwrap();
+        let Tally { passed, failed, .. } = report.tally();
+        assert!(passed > 0 && failed == 0, "{report}");
+    }
 }
 
 /// A file of the corpus, its JSON altered, replayed alone.
