@@ -18,6 +18,7 @@ use forwarder::publication::Subscription;
 use forwarder::rss::Spread;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::Wiring;
+use std::iter::repeat;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -56,8 +57,10 @@ pub fn start(crew: &Crew<'_>, kits: Vec<Kit>, started: &mut Vec<Task>) -> Result
     let secret = Secret::new(random()?);
     let crew_stats: Vec<_> = kits.iter().map(|kit| kit.stats.clone()).collect();
     let mut workers = Vec::with_capacity(kits.len());
-    for Kit { wiring, stats, subscription, shared } in kits {
-        let pipeline = pipeline(crew, &stats, secret)?;
+    // A worker beyond the lcores runs anywhere.
+    let nodes = crew.eal.lcores().into_iter().filter(|lcore| !lcore.main).map(|lcore| Some(lcore.socket));
+    for (Kit { wiring, stats, subscription, shared }, node) in kits.into_iter().zip(nodes.chain(repeat(None))) {
+        let pipeline = pipeline(crew, &stats, secret, node)?;
         let pipeline = match &crew.spread {
             Some(spread) => pipeline.among(wiring.share(), &crew_stats, spread),
             None => pipeline,
@@ -118,14 +121,15 @@ pub fn end() {
     }
 }
 
-/// A worker's tables, on huge pages if there are any.
+/// A worker's tables, on huge pages if there are any, of its own NUMA node if it has one.
 fn pipeline(
     crew: &Crew<'_>,
     stats: &Arc<WorkerStats>,
     secret: Secret,
+    node: Option<u32>,
 ) -> Result<Pipeline<TableMemory<forwarder::pipeline::ConnSlot>>> {
     let connections = crew.plan.connections;
-    let memory = TableMemory::new(slots_for(connections), Slot::default(), None)?;
+    let memory = TableMemory::new(slots_for(connections), Slot::default(), node)?;
     tracing::info!(connections, memory = %memory.kind(), "flow table");
     let now = crew.clock.now();
     let conns = FlowTable::new(memory, now)?;
