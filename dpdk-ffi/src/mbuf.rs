@@ -20,6 +20,9 @@ unsafe impl Send for Mbuf {}
 // SAFETY: a shared reference only reads fields that change only through an exclusive one. Needed as above.
 unsafe impl Sync for Mbuf {}
 
+/// The [shape](Mbuf::shape) of one segment with one owner.
+pub(crate) const ONE: u32 = 1 << 16 | 1;
+
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut sys::rte_mbuf>());
 
 impl Mbuf {
@@ -51,11 +54,11 @@ impl Mbuf {
         unsafe { self.0.as_mut() }
     }
 
-    /// 1 for every `Mbuf`, and more for what a driver may hand out besides: several segments, or several owners. (Neither
-    /// number is ever 0.)
+    /// [`ONE`] for every `Mbuf`, with more bits for what a driver may hand out besides: several segments, or several
+    /// owners. (Neither number is ever 0.)
     #[inline(always)]
-    pub(crate) fn shape(&self) -> u16 {
-        self.head().refcnt | self.head().nb_segs
+    pub(crate) fn shape(&self) -> u32 {
+        u32::from(self.head().refcnt) | u32::from(self.head().nb_segs) << 16
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Receive and transmit queues: one call of DPDK a burst.
 
 use crate::Mbuf;
-use crate::mbuf::raw_slots;
+use crate::mbuf::{ONE, raw_slots};
 use crate::port::Shared;
 use dpdk_sys as sys;
 use packet_io::Burst;
@@ -47,7 +47,7 @@ impl RxQueue {
     fn refuse(&self, slots: &mut [Option<Mbuf>]) -> usize {
         let mut kept = 0;
         for index in 0..slots.len() {
-            if slots[index].as_ref().is_some_and(|frame| frame.shape() == 1) {
+            if slots[index].as_ref().is_some_and(|frame| frame.shape() == ONE) {
                 slots.swap(kept, index);
                 kept += 1;
             } else {
@@ -73,12 +73,12 @@ impl packet_io::RxQueue for RxQueue {
         let received =
             unsafe { sys::shim_rx_burst(self.port, self.queue, raw_slots(spare), spare.len() as u16) } as usize;
         let fresh = &mut spare[..received];
-        let mut shapes = 1;
+        let mut shapes = ONE;
         for frame in fresh.iter().flatten() {
             shapes |= frame.shape();
             frame.prefetch();
         }
-        let received = if shapes == 1 { received } else { self.refuse(fresh) };
+        let received = if shapes == ONE { received } else { self.refuse(fresh) };
         burst.commit(received);
         received
     }

@@ -123,6 +123,13 @@ pub struct Conn {
 
 const _: () = assert!(size_of::<Conn>() == 48 && size_of::<crate::flow_table::Slot<Conn>>() == 64);
 
+/// The state of connections that ordinary packets belong to.
+#[inline(always)]
+#[must_use]
+pub const fn ordinary_state(protocol: u8) -> State {
+    if protocol == crate::wire::ipv4::protocol::UDP { State::Udp } else { State::Established }
+}
+
 /// What a packet changed in its connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -282,18 +289,28 @@ impl Conn {
         (self.flags & steady != 0) & (tcp_flags & (SYN | FIN | RST | ACK) == ACK)
     }
 
-    /// True if a packet with these addresses, ports and protocol, whose TCP flags neither start nor end anything, is one
-    /// of this connection's in this direction and changes nothing but the expiry, to which everybody's timeouts apply.
+    /// True if a packet with these addresses and ports, whose TCP flags neither start nor end anything, is one of this
+    /// connection's in this direction and protocol, goes its `forward` way, and changes nothing but the expiry: to that of
+    /// [`ordinary_state`], with everybody's timeouts.
     #[inline(always)]
     #[must_use]
-    pub fn is_ordinary(&self, direction: Direction, addresses: u64, ports: u32, protocol: u8) -> bool {
-        // One load and one comparison.
-        let word = u32::from(self.flags) | u32::from(self.protocol) << 16 | u32::from(self.state as u8) << 24;
-        let steady = u32::from(STEADY_REQUEST) << direction as u32;
-        let asked = steady | u32::from(OWN_TIMEOUTS) | 0xff << 16;
+    pub fn is_ordinary(
+        &self,
+        direction: Direction,
+        protocol: u8,
+        forward: Forward,
+        addresses: u64,
+        ports: u32,
+    ) -> bool {
+        let steady = STEADY_REQUEST << direction as u16;
+        let word =
+            |flags: u16, protocol: u8, state: u8| u32::from(flags) | u32::from(protocol) << 16 | u32::from(state) << 24;
+        // One load and one comparison: what is asked for is known when this is compiled.
+        let is = word(self.flags, self.protocol, self.state as u8);
+        let asked = word(steady | OWN_TIMEOUTS | FORWARD, 0xff, 0xff);
         self.addresses[direction as usize] == addresses
             && self.ports[direction as usize] == ports
-            && word & asked == steady | u32::from(protocol) << 16
+            && is & asked == word(steady | forward as u16, protocol, ordinary_state(protocol) as u8)
     }
 
     /// What an ordinary packet of this direction becomes, with the sums that are kept (NAT).

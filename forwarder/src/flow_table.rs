@@ -92,6 +92,13 @@ impl Candidate {
     pub const NOWHERE: Self = Self(u32::MAX);
 }
 
+/// Where an entry is found.
+impl From<SlotId> for Candidate {
+    fn from(slot: SlotId) -> Self {
+        Self(slot.0)
+    }
+}
+
 /// The place of an entry. It stays the same for the entry's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub u32);
@@ -195,7 +202,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         Candidate(at as u32)
     }
 
-    /// For the last step, [`Lines::confirm`].
+    /// For the last step: a look at what is there ([`Lines::get_mut`]), and a [`find`](Self::find) if it is the wrong one.
     #[inline]
     pub fn lines(&mut self) -> Lines<'_, V> {
         Lines(&mut self.slots)
@@ -353,13 +360,6 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         &self.slots[slot.0 as usize].value
     }
 
-    /// As [`get`](Self::get); none if the table has no such slot.
-    #[inline(always)]
-    #[must_use]
-    pub fn peek(&self, slot: SlotId) -> Option<&V> {
-        self.slots.get(slot.0 as usize).map(|slot| &slot.value)
-    }
-
     /// As [`get`](Self::get), to be changed. The change must keep the hash.
     #[inline]
     #[must_use]
@@ -400,26 +400,11 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
 pub struct Lines<'a, V>(&'a mut [Slot<V>]);
 
 impl<V> Lines<'_, V> {
-    /// The last step of a search: the place of the entry that `matches`. Entries may have come and gone since the second
-    /// step.
+    /// The value and the expiry in a slot, which may be another entry than the one that is looked for, or none; the rules
+    /// of [`FlowTable::get_mut`] and [`FlowTable::touch`] hold.
     #[inline(always)]
-    pub fn confirm(&self, candidate: Candidate, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
-        match self.0.get(candidate.0 as usize) {
-            Some(slot) if matches(&slot.value) => Some(SlotId(candidate.0)),
-            _ => self.search(hash, matches),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn search(&self, hash: u64, matches: impl Fn(&V) -> bool) -> Option<SlotId> {
-        find(self.0, hash, matches)
-    }
-
-    /// An entry's value and expiry; the rules of [`FlowTable::get_mut`] and [`FlowTable::touch`] hold.
-    #[inline(always)]
-    pub fn entry(&mut self, slot: SlotId) -> Option<(&mut V, &mut Tick)> {
-        let Slot { value, expires, .. } = self.0.get_mut(slot.0 as usize)?;
+    pub fn get_mut(&mut self, candidate: Candidate) -> Option<(&mut V, &mut Tick)> {
+        let Slot { value, expires, .. } = self.0.get_mut(candidate.0 as usize)?;
         Some((value, expires))
     }
 }

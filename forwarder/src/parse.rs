@@ -105,6 +105,14 @@ pub const fn endpoint(address: u32, port: u16, protocol: u8) -> u64 {
     (address as u64) << 32 | (port as u64) << 16 | protocol as u64
 }
 
+/// The source's endpoint of a pair of addresses and ports as they stand, or the destination's, without a branch.
+#[inline(always)]
+#[must_use]
+pub const fn endpoint_of(addresses: u64, ports: u32, protocol: u8, destination: bool) -> u64 {
+    let far = (destination == cfg!(target_endian = "little")) as u32;
+    endpoint((addresses >> (far * 32)) as u32, (ports >> (far * 16)) as u16, protocol)
+}
+
 /// Address and port of an [`endpoint`], as they stand.
 #[inline]
 #[must_use]
@@ -181,8 +189,7 @@ impl Parsed {
     #[inline(always)]
     #[must_use]
     pub const fn client_endpoint(&self, is_reply: bool) -> u64 {
-        let far = (is_reply == cfg!(target_endian = "little")) as u32;
-        endpoint((self.addresses >> (far * 32)) as u32, (self.ports >> (far * 16)) as u16, self.protocol)
+        endpoint_of(self.addresses, self.ports, self.protocol, is_reply)
     }
     /// Bytes of the frame without padding.
     #[inline]

@@ -156,6 +156,8 @@ fn spread(address: Ipv4Addr) -> u32 {
 #[derive(Clone, Debug, Default)]
 pub struct AddressSet {
     bits: Vec<u64>,
+    /// What keeps the number of a bit below how many there are.
+    mask: u32,
     /// How many addresses it was told of.
     told: usize,
 }
@@ -170,7 +172,7 @@ impl AddressSet {
         const GENEROUS: usize = 1024;
         let least = addresses.len() * 16 / 64;
         let words = least.max((addresses.len() * 256 / 64).min(GENEROUS)).next_power_of_two().max(8);
-        let mut set = Self { bits: vec![0; words], told: 0 };
+        let mut set = Self { bits: vec![0; words], mask: (words * 64 - 1) as u32, told: 0 };
         for address in addresses {
             set.put(address);
         }
@@ -203,14 +205,12 @@ impl AddressSet {
     #[inline]
     #[must_use]
     pub fn may_contain(&self, address: Ipv4Addr) -> bool {
-        !self.bits.is_empty() && {
-            let bit = self.bit(address);
-            self.bits[bit / 64] & 1 << (bit % 64) != 0
-        }
+        let bit = self.bit(address);
+        self.bits.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 != 0)
     }
 
     #[inline]
     fn bit(&self, address: Ipv4Addr) -> usize {
-        spread(address) as usize & (self.bits.len() * 64 - 1)
+        (spread(address) & self.mask) as usize
     }
 }

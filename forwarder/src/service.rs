@@ -6,7 +6,7 @@
 use crate::conn::Timeouts;
 use crate::marks::MarkRules;
 use crate::parse::Parsed;
-use crate::rewrite::Hop;
+use crate::rewrite::Departure;
 use crate::route::{AddressSet, Port, Routes};
 use crate::scheduler::{self, Kind};
 use crate::way::Way;
@@ -125,34 +125,22 @@ pub struct Destination {
 /// How ordinary packets leave to a destination, so that they need look no further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// MAC addresses and MTU.
-    pub hop: Hop,
-    /// The port.
-    pub port: u16,
-    /// Bytes of the longest packet that fits, before a tunnel's header is added.
-    pub room: u16,
+    /// Its MTU is that of packets as they come, before a tunnel's header is added. Closed if a packet has to look closer:
+    /// the destination is gone, is the director itself, or its neighbour's MAC address is unknown.
+    pub departure: Departure,
     /// The outer source of tunnels, as it stands in memory.
     pub source: u32,
-    /// False if a packet has to look closer: the destination is gone, is the director itself, or its neighbour's MAC
-    /// address is unknown.
-    pub open: bool,
 }
 
 impl Exit {
     /// No way out is known.
-    pub const CLOSED: Self = Self { hop: Hop::NONE, port: 0, room: 0, source: 0, open: false };
+    pub const CLOSED: Self = Self { departure: Departure::CLOSED, source: 0 };
 
     /// The exit of a destination that is reached by this way.
     #[must_use]
     pub fn new(way: &Way, method: Method) -> Self {
         let overhead = if matches!(method, Method::Tun(_)) { crate::rewrite::ipip::OVERHEAD } else { 0 };
-        Self {
-            hop: way.hop,
-            port: way.port,
-            room: way.hop.mtu.saturating_sub(overhead),
-            source: u32::from_ne_bytes(way.source.octets()),
-            open: way.waiting.is_none() && !way.local,
-        }
+        Self { departure: way.departure.less(overhead), source: u32::from_ne_bytes(way.source.octets()) }
     }
 }
 

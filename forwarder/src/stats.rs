@@ -99,13 +99,6 @@ impl DestCounters {
         self.bytes[direction as usize].add(u64::from(bytes));
     }
 
-    /// Takes back what [`count`](Self::count) did.
-    #[cold]
-    pub fn uncount(&self, direction: Direction, bytes: u16) {
-        self.packets[direction as usize].add(1u64.wrapping_neg());
-        self.bytes[direction as usize].add(u64::from(bytes).wrapping_neg());
-    }
-
     /// One more connection, active or not.
     #[inline]
     pub fn opened(&self, active: bool) {

@@ -2,7 +2,7 @@
 //! place, ready to be copied into its headers.
 
 use crate::pipeline::Waiting;
-use crate::rewrite::Hop;
+use crate::rewrite::{Departure, Hop};
 use crate::route::{Port, Routes};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub struct Way {
     pub waiting: Option<Waiting>,
     /// The packet stays here: the director's own kernel takes it.
     pub local: bool,
+    /// The hop and the port for packets that may leave at once; closed while the MAC address is unknown, and if `local`.
+    pub departure: Departure,
 }
 
 impl Way {
@@ -32,14 +34,8 @@ impl Way {
             source: port.source,
             waiting: Some(Waiting { port: number, neighbour }),
             local: false,
+            departure: Departure::CLOSED,
         }
-    }
-
-    /// True if packets can leave by it as soon as they are rewritten.
-    #[inline]
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.waiting.is_none() && !self.local
     }
 
     /// The port, if the neighbour's MAC address is known.
@@ -57,7 +53,10 @@ pub fn ways(routes: &Routes, ports: &[Port]) -> Arc<[Way]> {
         let port = ports.get(usize::from(link.port)).unwrap_or(&nowhere);
         let unknown = Way::unknown(link.port, port, link.address);
         match link.mac {
-            Some(mac) => Way { hop: Hop::new(mac, port.mac, port.mtu), waiting: None, ..unknown },
+            Some(mac) => {
+                let hop = Hop::new(mac, port.mac, port.mtu);
+                Way { hop, waiting: None, departure: Departure { hop, port: link.port }, ..unknown }
+            }
             None => unknown,
         }
     };

@@ -111,6 +111,12 @@ impl<F> Burst<F> {
         &mut self.slots[..self.len]
     }
 
+    /// All slots; those not in use are empty.
+    #[inline]
+    pub fn all_slots_mut(&mut self) -> &mut [Option<F>; BURST] {
+        &mut self.slots
+    }
+
     /// Declares that the first `n` slots were emptied by a carrier, and closes the gap.
     ///
     /// # Panics

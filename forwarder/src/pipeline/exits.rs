@@ -4,7 +4,7 @@
 
 use super::destination_of;
 use crate::conn::Conn;
-use crate::rewrite::{Hop, Outer};
+use crate::rewrite::{Departure, Outer};
 use crate::service::{Method, Snapshot, Tunnel};
 use crate::stats::DestCounters;
 
@@ -14,10 +14,8 @@ use crate::stats::DestCounters;
 pub(super) struct Exit {
     /// The version and the generation it was made for; 0 if for none.
     stamp: u64,
-    pub hop: Hop,
-    pub port: u16,
-    /// Bytes of the longest packet that fits.
-    pub room: u16,
+    /// Its MTU is that of packets as they come: without a tunnel's header.
+    pub departure: Departure,
     /// The ends of an IPIP tunnel.
     pub tunnel: Option<Outer>,
 }
@@ -25,7 +23,7 @@ pub(super) struct Exit {
 const _: () = assert!(size_of::<Exit>() == 64);
 
 impl Exit {
-    const NONE: Self = Self { stamp: 0, hop: Hop::NONE, port: 0, room: 0, tunnel: None };
+    const NONE: Self = Self { stamp: 0, departure: Departure::CLOSED, tunnel: None };
 }
 
 /// The exits of all destinations.
@@ -49,39 +47,42 @@ impl Exits {
 
     /// The exits, and the counters of the same destinations: as many of the one as of the other.
     #[inline]
-    pub fn beside<'a>(&'a mut self, counters: &'a [DestCounters]) -> (Beside<'a>, &'a [DestCounters]) {
+    pub fn beside<'a>(&'a self, counters: &'a [DestCounters]) -> (Beside<'a>, &'a [DestCounters]) {
         let count = self.slots.len().min(counters.len());
-        (Beside { exits: &mut self.slots[..count], version: self.version }, &counters[..count])
+        (Beside { exits: &self.slots[..count], version: self.version }, &counters[..count])
     }
 
-    /// The exit of a connection's destination, after [`Beside::index`] has answered for that connection.
-    #[inline(always)]
-    pub fn get(&self, conn: &Conn) -> Option<&Exit> {
-        self.slots.get(conn.dest.0 as usize)
+    /// Makes the exit of a connection's destination, unless it is there already or ordinary packets may not leave by it.
+    /// Answers true if it was made.
+    pub fn prepare(&mut self, conn: &Conn, snapshot: &Snapshot) -> bool {
+        let Some(exit) = self.slots.get_mut(conn.dest.0 as usize) else { return false };
+        if exit.stamp == self.version | u64::from(conn.generation) {
+            return false;
+        }
+        match made(conn, snapshot, self.version) {
+            Some(made) => *exit = made,
+            // Perhaps the slot belongs to another destination by now, whose exit this is.
+            None => return false,
+        }
+        true
     }
 }
 
 /// The exits, taken apart for a burst.
 pub(super) struct Beside<'a> {
-    exits: &'a mut [Exit],
+    exits: &'a [Exit],
     version: u64,
 }
 
 impl Beside<'_> {
-    /// The index of the exit of a connection's destination, if ordinary packets may leave by it; it is then ready.
+    /// The exit of a connection's destination, if it is ready.
     #[inline(always)]
-    pub fn index(&mut self, conn: &Conn, snapshot: &Snapshot) -> Option<usize> {
-        let index = conn.dest.0 as usize;
-        let exit = self.exits.get_mut(index)?;
-        if exit.stamp != self.version | u64::from(conn.generation) {
-            *exit = made(conn, snapshot, self.version)?;
-        }
-        Some(index)
+    pub fn get(&self, conn: &Conn) -> Option<&Exit> {
+        let exit = self.exits.get(conn.dest.0 as usize)?;
+        (exit.stamp == self.version | u64::from(conn.generation)).then_some(exit)
     }
 }
 
-#[cold]
-#[inline(never)]
 fn made(conn: &Conn, snapshot: &Snapshot, version: u64) -> Option<Exit> {
     let destination = destination_of(conn, snapshot)?;
     let exit = &destination.exit;
@@ -90,11 +91,6 @@ fn made(conn: &Conn, snapshot: &Snapshot, version: u64) -> Option<Exit> {
         destination: u32::from_ne_bytes(destination.address.octets()),
         pmtu_disc: snapshot.settings.pmtu_disc,
     });
-    exit.open.then(|| Exit {
-        stamp: version | u64::from(destination.generation),
-        hop: exit.hop,
-        port: exit.port,
-        room: exit.room,
-        tunnel,
-    })
+    let stamp = version | u64::from(destination.generation);
+    (exit.departure != Departure::CLOSED).then_some(Exit { stamp, departure: exit.departure, tunnel })
 }

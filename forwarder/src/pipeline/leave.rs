@@ -6,7 +6,7 @@ use crate::conn::{Conn, Direction, Forward};
 use crate::flow_table::SlotId;
 use crate::parse::Parsed;
 use crate::rewrite::icmp_error::{Message, QuotedTtl};
-use crate::rewrite::{Hop, Outcome, Outer, dr, gre, gue, ipip, nat, options};
+use crate::rewrite::{Departure, Hop, Outcome, Outer, dr, gre, gue, ipip, nat, options};
 use crate::route::{LinkId, NextHop};
 use crate::service::{Destination, Method, Snapshot, Tunnel, TunnelChecksum};
 use crate::way::Way;
@@ -41,7 +41,14 @@ pub(super) fn way(snapshot: &Snapshot, next_hop: NextHop, address: Ipv4Addr) -> 
 fn own_way(frame: &[u8], turn: &Turn<'_>) -> Way {
     let mac = |at: usize| frame.get(at..at + 6).and_then(|mac| mac.try_into().ok()).unwrap_or_default();
     let hop = Hop::new(mac(0), mac(6), u16::MAX);
-    Way { port: turn.port, hop, source: Ipv4Addr::UNSPECIFIED, waiting: None, local: true }
+    Way {
+        port: turn.port,
+        hop,
+        source: Ipv4Addr::UNSPECIFIED,
+        waiting: None,
+        local: true,
+        departure: Departure::CLOSED,
+    }
 }
 
 /// The director's address on the port that a packet came from.

@@ -1,7 +1,7 @@
-//! The stages over a burst: (1) parse and hash every frame and prefetch where its connection would be; (2) for each
-//! frame in turn: find the connection, or make one; keep its state, timer and counts; rewrite; decide the verdict.
+//! From a frame to its verdict: find the connection, or make one; keep its state, timer and counts; rewrite.
 //!
-//! The files, in a packet's order: this one; `steady` (the ordinary packet), `request` (from clients, existing connections), `first` (the packet that
+//! The files, in a packet's order: `burst` (the stages over a burst: headers, hash, prefetches), `steady` (the ordinary
+//! packet); of any other packet this one, `request` (from clients, existing connections), `first` (the packet that
 //! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
 //! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
 //! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger`
@@ -10,6 +10,7 @@
 
 mod answer;
 mod audit;
+mod burst;
 mod bypass;
 mod consult;
 mod exits;
@@ -39,17 +40,18 @@ pub use persist::templates_for;
 pub use verdict::{DropReason, Verdict, Waiting};
 
 use crate::clock::Tick;
-use crate::conn::{Conn, Direction, Leaving, Signal, Template};
-use crate::flow_table::{Candidate, Fate, FlowTable, Secret, Slot, SlotId, hash};
-use crate::parse::{Kind, Parsed, general, parse, plain};
+use crate::conn::{Conn, Forward, Leaving, Signal, Template};
+use crate::flow_table::{Fate, FlowTable, Secret, Slot, SlotId, hash};
+use crate::parse::{Kind, Parsed};
 use crate::police::Bucket;
 use crate::rss::Spread;
 use crate::service::{Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
+use burst::Stage;
 use exits::Exits;
 use ledger::Ledger;
-use packet_io::{BURST, Burst, Checksums, Frame, TableMemory};
+use packet_io::{BURST, Burst, Frame, TableMemory};
 use path_mtu::PathMtus;
 use schedulers::Schedulers;
 use std::sync::Arc;
@@ -120,33 +122,10 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     ended: Vec<SlotId>,
     paths: PathMtus,
     exits: Exits,
-    /// What the first stages found out about each frame of a burst.
-    staged: Box<[Staged]>,
-}
-
-/// A frame between the stages.
-#[derive(Clone, Copy)]
-struct Staged {
-    parsed: Parsed,
-    /// Of the client's endpoint.
-    hash: u64,
-    /// Where its connection is looked for first.
-    at: Candidate,
-    /// Where it is.
-    slot: SlotId,
-    /// A reply, if its source may be a real server's address: it is looked up as one first.
-    direction: Direction,
-}
-
-impl Staged {
-    /// No frame.
-    const EMPTY: Self = Self {
-        parsed: Parsed::NONE,
-        hash: 0,
-        at: Candidate::NOWHERE,
-        slot: SlotId(u32::MAX),
-        direction: Direction::Request,
-    };
+    /// The method of the connections whose packets came last.
+    usual: Forward,
+    /// Taken out while a burst is in work.
+    stage: Option<Box<Stage>>,
 }
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -178,7 +157,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             sweep: None,
             ended: Vec::with_capacity(ENDED),
             paths: PathMtus::new(),
-            staged: vec![Staged::EMPTY; BURST].into_boxed_slice(),
+            usual: Forward::Nat,
+            stage: Some(Box::default()),
         }
     }
 
@@ -250,151 +230,6 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         self.version = snapshot.version;
         let stats = &self.ledger.stats;
         stats.snapshot.add(snapshot.version.wrapping_sub(stats.snapshot.get()));
-    }
-
-    /// Runs a burst that arrived at this worker through the stages; leaves it empty.
-    #[inline]
-    pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
-        self.stages(turn, burst, out, !self.share.is_all());
-    }
-
-    /// Runs a burst that another worker handed over through the stages; leaves it empty.
-    pub fn run_handed_over<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
-        self.stages(turn, burst, out, false);
-    }
-
-    /// The stages; with `hand_over`, what belongs to other workers goes to them in between.
-    fn stages<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>, hand_over: bool) {
-        if turn.snapshot.index.is_empty() {
-            return Self::step_aside(turn, burst, out);
-        }
-        let mut staged = std::mem::take(&mut self.staged);
-        let mut odd = self.examine(turn, burst.slots_mut(), &mut staged);
-        if hand_over {
-            self.hand_over(turn, burst, &staged, |owner, frame| out.finish(turn, Verdict::HandOver(owner), frame));
-            for (_, staged) in burst.slots_mut().iter().zip(&mut staged).filter(|(slot, _)| slot.is_none()) {
-                *staged = Staged::EMPTY;
-            }
-        }
-        let mut ports = [NO_PORT; BURST];
-        let slots = burst.slots_mut();
-        let (mut from, count) = (0, slots.len());
-        while from < count {
-            // What is odd by its headers may change anything, so it waits until those before it are through.
-            let end = count.min(from + (odd as usize).trailing_zeros() as usize);
-            let (slots_here, staged_here) = (&mut slots[from..end], &mut staged[from..end]);
-            let left = self.follow_all(turn, staged_here);
-            let mut others = self.leave_all(turn, slots_here, staged_here, &mut ports[from..end]);
-            while others != 0 {
-                let at = from + others.trailing_zeros() as usize;
-                let followed = left >> (at - from) & 1 == 0;
-                ports[at] = self.settle(turn, &mut slots[at], &staged[at], followed, out);
-                others &= others - 1;
-            }
-            if end < count {
-                ports[end] = self.settle(turn, &mut slots[end], &staged[end], false, out);
-            }
-            odd = odd.checked_shr((end + 1 - from) as u32).unwrap_or(0);
-            from = end + 1;
-        }
-        out.forward(burst, &ports);
-        self.staged = staged;
-    }
-
-    /// The first two stages: parses and hashes every frame, and asks for the memory where its connection would be. The
-    /// answer has a bit for each frame whose headers alone say that it is no ordinary packet.
-    #[inline(never)] // a loop by itself has the registers for itself
-    fn examine<F: Frame>(&self, turn: &Turn<'_>, slots: &[Option<F>], staged: &mut [Staged]) -> u32 {
-        let mut odd = 0;
-        for (index, (slot, staged)) in slots.iter().zip(&mut *staged).enumerate() {
-            let frame = slot.as_ref();
-            if let Some(parsed) = frame.and_then(|frame| plain(frame.bytes(), frame.checksums())) {
-                if !parsed.is_ordinary() {
-                    odd |= bit(index);
-                }
-                self.stage(turn, parsed, staged);
-            } else if let Some(frame) = frame {
-                odd |= bit(index);
-                self.stage_odd(turn, frame.bytes(), frame.checksums(), staged);
-            }
-        }
-        for Staged { at, hash, .. } in &mut staged[..slots.len()] {
-            *at = self.conns.candidate(*at, *hash);
-        }
-        odd
-    }
-
-    #[inline(always)]
-    fn stage(&self, turn: &Turn<'_>, parsed: Parsed, staged: &mut Staged) {
-        let from_server = turn.snapshot.nat_servers.may_contain(parsed.source());
-        let direction = if from_server { Direction::Reply } else { Direction::Request };
-        let hash = hash(parsed.client_endpoint(from_server), &self.secret);
-        (staged.parsed, staged.hash, staged.direction) = (parsed, hash, direction);
-        staged.at = self.conns.begin(hash);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn stage_odd(&self, turn: &Turn<'_>, frame: &[u8], checksums: Checksums, staged: &mut Staged) {
-        self.stage(turn, general(frame, checksums), staged);
-    }
-
-    /// Decides about one frame that is no ordinary packet, or only up to its rewriting (`followed`). Answers the port by which it leaves; any other verdict is
-    /// carried out, and the slot empty.
-    #[inline(never)]
-    fn settle<F: Frame>(
-        &mut self,
-        turn: &Turn<'_>,
-        slot: &mut Option<F>,
-        staged: &Staged,
-        followed: bool,
-        out: &mut impl Answers<F>,
-    ) -> u16 {
-        let Some(frame) = slot else { return NO_PORT };
-        let verdict = if followed {
-            self.leave_hard(turn, frame, staged)
-        } else {
-            self.decide(turn, frame, &staged.parsed, staged.hash)
-        };
-        match verdict {
-            Verdict::Transmit(port) => port,
-            verdict => {
-                if let Some(frame) = slot.take() {
-                    out.finish(turn, verdict, frame);
-                }
-                NO_PORT
-            }
-        }
-    }
-
-    /// As in the kernel: without a service the director does not interfere, not even with connections that live on.
-    #[cold]
-    fn step_aside<F: Frame>(turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
-        for frame in burst.drain() {
-            let verdict = match parse(frame.bytes(), frame.checksums()).kind {
-                Kind::Malformed(reason) => Verdict::Drop(reason.into()),
-                _ => Verdict::Kernel,
-            };
-            out.finish(turn, verdict, frame);
-        }
-    }
-
-    /// One packet that does not come in a burst: put together from fragments, or one that waited here.
-    pub fn run_one<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F) -> Verdict {
-        if turn.snapshot.index.is_empty() {
-            return Verdict::Kernel;
-        }
-        let parsed = parse(frame.bytes(), frame.checksums());
-        let client = if turn.snapshot.nat_servers.may_contain(parsed.source()) {
-            parsed.destination_endpoint()
-        } else {
-            parsed.source_endpoint()
-        };
-        let hash = hash(client, &self.secret);
-        match self.owner_of_whole(turn, &parsed, client) {
-            Some(owner) => Verdict::HandOver(owner),
-            None => self.decide(turn, frame, &parsed, hash),
-        }
     }
 
     /// One frame. `hash` is that of its client's endpoint as the first stage guessed the direction.
@@ -512,12 +347,6 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.ended.push(slot);
         }
     }
-}
-
-/// A bit that is rarely set: the compiler shall not prepare it each time.
-#[cold]
-fn bit(index: usize) -> u32 {
-    1 << index
 }
 
 /// What a packet says to its connection's state. `frame` is looked into for the chunk of SCTP.

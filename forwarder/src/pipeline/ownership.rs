@@ -11,10 +11,10 @@
 //! Fragments are collected by the worker that the hash of their addresses names. When the packet is whole, and another
 //! worker's, its pieces go there and are collected once more.
 
-use super::{ConnSlot, Pipeline, Staged, Turn, Verdict};
-use crate::conn::Direction;
+use super::burst::{Kinds, Stage};
+use super::{ConnSlot, Pipeline, Turn, Verdict};
 use crate::flow_table::{hash, owner};
-use crate::parse::{Kind, Parsed, Quoted, quoted};
+use crate::parse::{Kind, Parsed, Quoted, parse, quoted};
 use packet_io::{Burst, Frame, TableMemory};
 
 /// Which part of all connections is one worker's.
@@ -47,39 +47,47 @@ impl Share {
 }
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
-    /// Between the stages, with several workers: hands over what belongs to others. The slots stay empty.
+    /// Between the stages, with several workers: hands over what belongs to others. The slots stay empty. The answer has
+    /// their bits.
     #[inline(never)]
     pub(super) fn hand_over<F: Frame>(
         &self,
         turn: &Turn<'_>,
         burst: &mut Burst<F>,
-        staged: &[Staged],
+        stage: &Stage,
+        kinds: &Kinds,
         mut hand: impl FnMut(u32, F),
-    ) {
-        let Some(spread) = &self.spread else { return };
-        for (slot, Staged { parsed, direction, .. }) in burst.slots_mut().iter_mut().zip(staged) {
+    ) -> u32 {
+        let mut gone = 0;
+        for (index, slot) in burst.slots_mut().iter_mut().enumerate() {
+            // Nearly every frame that the NIC or the kernel could sort is where it belongs.
+            if let Some(client) = stage.client(kinds, index)
+                && self.other_owner(client).is_none()
+            {
+                continue;
+            }
+            let Some(frame) = slot else { continue };
+            let parsed = &parse(frame.bytes(), frame.checksums());
             let owner = match parsed.kind {
                 Kind::Tcp | Kind::Udp | Kind::Sctp => {
-                    let client = match direction {
-                        Direction::Request => parsed.source_endpoint(),
-                        Direction::Reply => parsed.destination_endpoint(),
-                    };
-                    let owner = spread.owner(client);
-                    (owner != self.share.worker && turn.snapshot.may_concern(parsed)).then_some(owner)
+                    let owner = self.other_owner(self.client(turn, parsed));
+                    owner.filter(|_| turn.snapshot.may_concern(parsed))
                 }
                 Kind::Fragment => {
                     let collector = self.share.other_owner(hash(parsed.addresses, &self.secret));
                     collector.filter(|_| turn.snapshot.may_concern(parsed))
                 }
-                Kind::IcmpError => slot.as_ref().and_then(|frame| self.owner_of_error(turn, frame.bytes(), parsed)),
+                Kind::IcmpError => self.owner_of_error(turn, frame.bytes(), parsed),
                 Kind::Kernel | Kind::Malformed(_) => None,
             };
             if let Some(owner) = owner
                 && let Some(frame) = slot.take()
             {
                 hand(owner, frame);
+                gone |= 1 << index;
             }
         }
+        gone
     }
 
     /// The worker that a client's connections belong to, unless it is this one.

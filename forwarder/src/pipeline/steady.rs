@@ -1,129 +1,216 @@
 //! The ordinary packet: of an established connection whose server is there and whose way out is known. It changes the
 //! connection's expiry and the counters, and nothing else; so does everything here, in as few steps as can be. Whatever
-//! is not ordinary is left to the files that know what to do with it.
+//! is not ordinary is left, untouched, to the files that know what to do with it.
 //!
-//! Two loops over a burst, each of which has what it needs in registers: [`follow`](Pipeline::follow_all) finds the
-//! connection and counts, [`leave`](Pipeline::leave_all) rewrites. Ordinary packets need no order among themselves and
-//! those that are left: none of them changes what another one finds. They are rewritten in their slots, so they leave in
-//! the order in which they came.
+//! Packets of one direction, protocol and forwarding method go through a loop of their own ([`pass`](Pipeline::pass)):
+//! what is the same for all of them is decided when the program is compiled, and no branch in it depends on the packet.
+//! Ordinary packets need no order among themselves and those that are left: none of them changes what another one finds.
+//! They are rewritten in their slots, so they leave in the order in which they came.
 
-use super::exits::Exit;
-use super::related::is_last_hop;
-use super::{ConnSlot, Pipeline, Staged, Turn, Verdict, bit, destination_of};
-use crate::conn::{Conn, Direction, Forward};
+use super::burst::{Kinds, Stage, Staged, each, rare};
+use super::{ConnSlot, Pipeline, Turn};
+use crate::conn::{Direction, Forward, ordinary_state};
+use crate::flow_table::Candidate;
 use crate::rewrite::{PLAIN, dr, ipip, nat};
-use packet_io::{Frame, TableMemory};
+use crate::wire::ethernet;
+use crate::wire::ipv4::protocol;
+use packet_io::{BURST, Frame, TableMemory};
+
+/// Offset of the IP header.
+const L3: usize = ethernet::HEADER;
+/// Offset of its TTL.
+const TTL: usize = L3 + 8;
+
+const NAT: u8 = Forward::Nat as u8;
+const TUN: u8 = Forward::Tun as u8;
+const DR: u8 = Forward::Dr as u8;
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
-    /// Finds the connections of packets whose headers are ordinary, counts them and lets their connections live on. The
-    /// answer has a bit for each packet that is no ordinary one after all: nothing was done for it.
-    #[inline(never)] // a loop by itself has the registers for itself
-    pub(super) fn follow_all(&mut self, turn: &Turn<'_>, staged: &mut [Staged]) -> u32 {
-        let Self { conns, exits, ledger, .. } = self;
-        let mut lines = conns.lines();
-        let (mut exits, counters) = exits.beside(&ledger.stats.destinations);
-        let timeouts = &turn.snapshot.timeouts;
-        let mut left = 0;
-        for (index, Staged { parsed, direction, hash, at, slot }) in staged.iter_mut().enumerate() {
-            let is_it = |conn: &Conn| conn.is_ordinary(*direction, parsed.addresses, parsed.ports, parsed.protocol);
-            let followed = (|| {
-                let found = lines.confirm(*at, *hash, is_it)?;
-                let (conn, expires) = lines.entry(found)?;
-                let index = exits.index(conn, turn.snapshot)?;
-                *expires = turn.now.plus(timeouts.of(conn.state));
-                counters.get(index)?.count(*direction, parsed.total_length);
-                *slot = found;
-                Some(())
-            })();
-            if followed.is_none() {
-                *slot = Staged::EMPTY.slot;
-                left |= bit(index);
-            }
-        }
-        left
-    }
-
-    /// Rewrites the packets that were followed, and notes by which ports they leave. The answer has a bit for each that is
-    /// more work, or was not followed: it is as it came.
-    #[inline(never)] // as above
-    pub(super) fn leave_all<F: Frame>(
+    /// Forwards those frames of a group that are ordinary packets. The answer has a bit for each that is none.
+    pub(super) fn pass_ordinary<F: Frame>(
         &mut self,
         turn: &Turn<'_>,
-        slots: &mut [Option<F>],
-        staged: &[Staged],
-        ports: &mut [u16],
+        slots: &mut [Option<F>; BURST],
+        stage: &mut Stage,
+        kinds: &Kinds,
+        group: u32,
     ) -> u32 {
+        let left = self.pass_by_kind(turn, slots, stage, kinds, group);
+        if left == 0 {
+            return 0;
+        }
+        let again = self.prepare(turn, stage, kinds, left);
+        left & !again | self.pass_by_kind(turn, slots, stage, kinds, again)
+    }
+
+    #[inline]
+    fn pass_by_kind<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        slots: &mut [Option<F>; BURST],
+        stage: &mut Stage,
+        kinds: &Kinds,
+        group: u32,
+    ) -> u32 {
+        let Kinds { replies, udp, .. } = *kinds;
         let mut left = 0;
-        for (index, ((slot, staged), port)) in slots.iter_mut().zip(staged).zip(ports).enumerate() {
-            match self.leave(turn, slot, staged) {
-                Some(by) => *port = by,
-                None => left |= bit(index),
+        if group & !replies & !udp != 0 {
+            left |= self.pass_requests::<F, false>(turn, slots, stage, group & !replies & !udp);
+        }
+        if group & !replies & udp != 0 {
+            left |= self.pass_requests::<F, true>(turn, slots, stage, group & !replies & udp);
+        }
+        if group & replies & !udp != 0 {
+            left |= self.pass::<F, NAT, true, false>(turn, slots, stage, group & replies & !udp);
+        }
+        if group & replies & udp != 0 {
+            left |= self.pass::<F, NAT, true, true>(turn, slots, stage, group & replies & udp);
+        }
+        left
+    }
+
+    /// Requests go by their connection's method, which is only known when that is found: the usual one is tried first.
+    #[inline]
+    fn pass_requests<F: Frame, const UDP: bool>(
+        &mut self,
+        turn: &Turn<'_>,
+        slots: &mut [Option<F>; BURST],
+        stage: &mut Stage,
+        group: u32,
+    ) -> u32 {
+        let mut left = self.pass_requests_by::<F, UDP>(self.usual, turn, slots, stage, group);
+        let usual = self.usual;
+        for forward in [Forward::Nat, Forward::Dr, Forward::Tun] {
+            if left == 0 {
+                break;
+            }
+            if forward != usual {
+                let before = left;
+                left = self.pass_requests_by::<F, UDP>(forward, turn, slots, stage, left);
+                self.usual = if left == before { self.usual } else { forward };
             }
         }
         left
     }
 
-    #[inline(always)]
-    fn leave<F: Frame>(&mut self, turn: &Turn<'_>, slot: &mut Option<F>, staged: &Staged) -> Option<u16> {
-        let Staged { parsed, direction, .. } = staged;
-        let conn = self.conns.peek(staged.slot)?;
-        let Exit { hop, port, room, tunnel, .. } = self.exits.get(conn)?;
-        let frame = slot.as_mut()?;
-        let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
-        // The TTL is used up on this hop.
-        if head[22] <= 1 {
-            return None;
+    #[inline]
+    fn pass_requests_by<F: Frame, const UDP: bool>(
+        &mut self,
+        forward: Forward,
+        turn: &Turn<'_>,
+        slots: &mut [Option<F>; BURST],
+        stage: &mut Stage,
+        group: u32,
+    ) -> u32 {
+        match forward {
+            Forward::Nat => self.pass::<F, NAT, false, UDP>(turn, slots, stage, group),
+            Forward::Dr => self.pass::<F, DR, false, UDP>(turn, slots, stage, group),
+            // Where the MTU of some path is known, a packet must be compared with it.
+            Forward::Tun if self.paths.is_empty() => self.pass::<F, TUN, false, UDP>(turn, slots, stage, group),
+            Forward::Tun | Forward::Local => group,
         }
-        let forward = conn.forward();
-        if forward == Forward::Nat {
-            let (hop, port, room, open) = match direction {
-                Direction::Request => (hop, *port, *room, true),
-                Direction::Reply => {
-                    let way = turn.snapshot.ways.get(usize::from(conn.client_link))?;
-                    let known = conn.route_version == turn.snapshot.routes.version;
-                    (&way.hop, way.port, way.hop.mtu, known && way.is_open())
-                }
-            };
-            if !open || parsed.total_length > room {
-                return None;
-            }
-            nat::rewrite(head, *direction, parsed.protocol, &conn.translation(*direction), hop)?;
-            frame.truncate(parsed.frame_length());
-            return Some(port);
-        }
-        if parsed.total_length > *room {
-            return None;
-        }
-        if forward == Forward::Dr {
-            dr::rewrite(head, hop);
-            frame.truncate(parsed.frame_length());
-        } else if forward == Forward::Tun && self.paths.is_empty() {
-            ipip::rewrite(frame, tunnel.as_ref()?, hop, parsed.total_length, &mut self.ip_id)?;
-            frame.truncate(parsed.frame_length() + usize::from(ipip::OVERHEAD));
-        } else {
-            return None;
-        }
-        Some(*port)
     }
 
-    /// A packet that was followed, but is more work to rewrite.
+    /// Forwards those packets of a group of one kind that are ordinary ones of connections with one method, and notes by
+    /// which ports they leave. The answer has a bit for each that is not: nothing was done for it.
+    #[inline(never)] // a loop by itself has the registers for itself
+    fn pass<F: Frame, const FORWARD: u8, const REPLY: bool, const UDP: bool>(
+        &mut self,
+        turn: &Turn<'_>,
+        slots: &mut [Option<F>; BURST],
+        stage: &mut Stage,
+        group: u32,
+    ) -> u32 {
+        let (direction, protocol, forward) = const {
+            (
+                if REPLY { Direction::Reply } else { Direction::Request },
+                if UDP { protocol::UDP } else { protocol::TCP },
+                match FORWARD {
+                    NAT => Forward::Nat,
+                    TUN => Forward::Tun,
+                    _ => Forward::Dr,
+                },
+            )
+        };
+        let expiry = turn.now.plus(turn.snapshot.timeouts.of(ordinary_state(protocol)));
+        let Self { conns, exits, ledger, ip_id, .. } = self;
+        let mut lines = conns.lines();
+        let (exits, counters) = exits.beside(&ledger.stats.destinations);
+        let (ways, routes) = (&turn.snapshot.ways, turn.snapshot.routes.version);
+        // In a register for the loop's time.
+        let mut next_id = *ip_id;
+        let mut left = 0;
+        each(group, |index| {
+            let Staged { addresses, ports, at, total_length, .. } = stage.frames[index];
+            let passed = (|| {
+                let (conn, expires) = lines.get_mut(at)?;
+                if !conn.is_ordinary(direction, protocol, forward, addresses, ports) {
+                    return None;
+                }
+                let (exit, counters) = (exits.get(conn)?, counters.get(conn.dest.0 as usize)?);
+                let departure = match direction {
+                    Direction::Request => &exit.departure,
+                    Direction::Reply if conn.route_version == routes => {
+                        &ways.get(usize::from(conn.client_link))?.departure
+                    }
+                    Direction::Reply => return None,
+                };
+                let frame = slots[index].as_mut()?;
+                let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
+                // The TTL is used up on this hop, or the packet is too long for it.
+                if head[TTL] <= 1 || total_length > departure.hop.mtu {
+                    return None;
+                }
+                let length = L3 + usize::from(total_length);
+                match forward {
+                    Forward::Nat => {
+                        nat::rewrite(head, direction, protocol, &conn.translation(direction), &departure.hop)?;
+                        frame.truncate(length);
+                    }
+                    Forward::Tun => {
+                        ipip::rewrite(frame, exit.tunnel.as_ref()?, &departure.hop, total_length, &mut next_id)?;
+                        frame.truncate(length + usize::from(ipip::OVERHEAD));
+                    }
+                    Forward::Dr | Forward::Local => {
+                        dr::rewrite(head, &departure.hop);
+                        frame.truncate(length);
+                    }
+                }
+                *expires = expiry;
+                counters.count(direction, total_length);
+                Some(departure.port)
+            })();
+            match passed {
+                Some(port) => stage.ports[index] = port,
+                None => left |= rare(index),
+            }
+        });
+        *ip_id = next_id;
+        left
+    }
+
+    /// Finds the connections that are not where they were looked for, and gets exits ready that are not. The answer has a
+    /// bit for each packet that is worth a second try.
     #[cold]
     #[inline(never)]
-    pub(super) fn leave_hard<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F, staged: &Staged) -> Verdict {
-        let Staged { parsed, slot, .. } = staged;
-        let conn = *self.conns.get(*slot);
-        match (staged.direction, destination_of(&conn, turn.snapshot)) {
-            (Direction::Request, Some(destination)) => {
-                let verdict = self.deliver(turn, frame, parsed, &conn, destination);
-                self.count_own(&conn, frame, parsed, &verdict);
-                verdict
+    fn prepare(&mut self, turn: &Turn<'_>, stage: &mut Stage, kinds: &Kinds, group: u32) -> u32 {
+        let Self { conns, exits, .. } = self;
+        let mut again = 0;
+        each(group, |index| {
+            let Staged { addresses, hash, ports, at, .. } = &mut stage.frames[index];
+            let protocol = if kinds.udp >> index & 1 != 0 { protocol::UDP } else { protocol::TCP };
+            let is_reply = kinds.replies >> index & 1 != 0;
+            let found = conns.find(*hash, |conn| match is_reply {
+                true => conn.is_reply(*addresses, *ports, protocol),
+                false => conn.is_request(*addresses, *ports, protocol),
+            });
+            let Some(slot) = found else { return };
+            let moved = *at != Candidate::from(slot);
+            *at = slot.into();
+            if exits.prepare(conns.get(slot), turn.snapshot) || moved {
+                again |= 1 << index;
             }
-            _ => {
-                if is_last_hop(frame, parsed) {
-                    self.ledger.counters(conn.dest).uncount(Direction::Reply, parsed.total_length);
-                }
-                self.give_back(turn, frame, parsed, *slot)
-            }
-        }
+        });
+        again
     }
 }

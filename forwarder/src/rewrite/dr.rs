@@ -1,6 +1,6 @@
 //! Direct routing: the packet stays as it is but for its TTL; the MAC address finds the real server.
 
-use super::{Hop, Outcome, PLAIN, forward};
+use super::{Hop, Outcome, PLAIN, forward, set_macs};
 use crate::parse::Parsed;
 use crate::wire::{checksum, put_u16, u16_at};
 use packet_io::Frame;
@@ -23,7 +23,7 @@ pub fn send<F: Frame>(frame: &mut F, parsed: &Parsed, hop: &Hop) -> Outcome {
 /// [`send`] for the first bytes of a plain packet that fits its link and whose TTL is above 1.
 #[inline(always)]
 pub(crate) fn rewrite(head: &mut [u8; PLAIN], hop: &Hop) {
-    head[..12].copy_from_slice(&hop.macs);
+    set_macs(head, hop);
     head[22] -= 1;
     let sum = checksum::update(u16_at(head, 24), checksum::TTL_DECREMENT);
     put_u16(head, 24, sum);

@@ -52,6 +52,29 @@ impl Hop {
     }
 }
 
+/// A link and the port that it is on: all that an ordinary packet needs to leave, in one load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub struct Departure {
+    /// The link.
+    pub hop: Hop,
+    /// The port.
+    pub port: u16,
+}
+
+const _: () = assert!(size_of::<Departure>() == 16);
+
+impl Departure {
+    /// No packet is short enough for it.
+    pub const CLOSED: Self = Self { hop: Hop::NONE, port: 0 };
+
+    /// The same for packets that will grow by so many bytes.
+    #[must_use]
+    pub fn less(self, overhead: u16) -> Self {
+        Self { hop: Hop { mtu: self.hop.mtu.saturating_sub(overhead), ..self.hop }, ..self }
+    }
+}
+
 /// Bytes of the headers of a plain TCP segment (`Parsed::is_plain`); every plain frame that came by Ethernet is longer.
 pub(crate) const PLAIN: usize = ethernet::HEADER + ipv4::HEADER + tcp::HEADER;
 
@@ -104,7 +127,7 @@ fn forward<F: Frame>(frame: &mut F, parsed: &Parsed, hop: &Hop) -> Outcome {
 }
 
 /// Writes the MAC addresses of a frame, which is long enough for them.
-#[inline]
+#[inline(always)]
 fn set_macs(bytes: &mut [u8], hop: &Hop) {
     if let Some(macs) = bytes.first_chunk_mut::<12>() {
         *macs = hop.macs;

@@ -3,7 +3,7 @@
 //! Checksums are brought up to date by what changed (RFC 1624), so a wrong one stays wrong. As the kernel does
 //! (`udp_dnat_handler`), a datagram without a checksum gets one; and an SCTP packet a new CRC32c if its port changes.
 
-use super::{Hop, Outcome, PLAIN, forward};
+use super::{Hop, Outcome, PLAIN, forward, set_macs};
 use crate::conn::Direction;
 use crate::parse::{Kind, Parsed};
 use crate::wire::ipv4::{self, Ipv4, protocol};
@@ -111,7 +111,7 @@ pub(crate) fn rewrite(head: &mut [u8; PLAIN], direction: Direction, protocol: u8
     }
     let new = checksum::update(old, nat.l4);
     put_u16(head, at, if is_tcp { new } else { checksum::udp(new) });
-    head[..12].copy_from_slice(&hop.macs);
+    set_macs(head, hop);
     head[L3 + 8] -= 1;
     let sum = checksum::update(u16_at(head, L3 + 10), nat.l3);
     put_u16(head, L3 + 10, sum);

@@ -48,19 +48,20 @@ pub(super) fn wrap<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, hop:
 /// The same of a plain packet that fits its link, and whose TTL is above 1. `length` is that of the outer packet.
 #[inline(always)]
 pub(super) fn wrap_plain<F: Frame>(frame: &mut F, outer: &Outer, hop: &Hop, length: u16, id: &mut u16) -> Option<()> {
+    // All is read before the frame grows and written afterwards: reading by a beginning that was just moved takes long.
+    let head = frame.bytes().first_chunk::<{ OUTER + ipv4::HEADER }>()?;
+    let ttl = head[OUTER + 8].wrapping_sub(1);
+    let sum = checksum::update(u16_at(head, OUTER + 10), checksum::TTL_DECREMENT);
+    let (tos, fragment) = (head[OUTER + 1], u16::from_be(u16_at(head, OUTER + 6)));
     if !frame.grow_front(ipv4::HEADER) {
         return None;
     }
     let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
-    let ttl = head[INNER + 8] - 1;
+    set_macs(head, hop);
+    put_u16(head, 12, u16::from_ne_bytes(ethernet::EtherType::IPV4.0));
+    header(tos, fragment, ttl, ipv4::protocol::IPIP, length, outer, id).write(head[OUTER..].first_chunk_mut()?);
     head[INNER + 8] = ttl;
-    let sum = checksum::update(u16_at(head, INNER + 10), checksum::TTL_DECREMENT);
     put_u16(head, INNER + 10, sum);
-    let fragment = u16::from_be(u16_at(head, INNER + 6));
-    let new = header(head[INNER + 1], fragment, ttl, ipv4::protocol::IPIP, length, outer, id);
-    new.write(head[OUTER..].first_chunk_mut()?);
-    head[..12].copy_from_slice(&hop.macs);
-    head[12..OUTER].copy_from_slice(&ethernet::EtherType::IPV4.0);
     Some(())
 }
 

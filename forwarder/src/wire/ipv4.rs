@@ -168,7 +168,7 @@ pub struct New {
 
 impl New {
     /// Writes the header, checksum included.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, bytes: &mut [u8; HEADER]) {
         // In words, because bytes written one by one and read again as words make the processor wait.
         let halves = |high: u16, low: u16| (u32::from(high) << 16 | u32::from(low)).to_be();

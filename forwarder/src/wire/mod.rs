@@ -42,16 +42,22 @@ fn piece<const N: usize, const M: usize>(bytes: &[u8; N], at: usize) -> &[u8; M]
     bytes[at..].first_chunk().expect("a constant offset within the header")
 }
 
+/// The same, writable.
+#[inline(always)]
+fn piece_mut<const N: usize, const M: usize>(bytes: &mut [u8; N], at: usize) -> &mut [u8; M] {
+    bytes[at..].first_chunk_mut().expect("an offset within the header")
+}
+
 /// Stores two bytes at `at`, as they stand in the value.
 #[inline(always)]
 pub(crate) fn put_u16<const N: usize>(bytes: &mut [u8; N], at: usize, value: u16) {
-    bytes[at..at + 2].copy_from_slice(&value.to_ne_bytes());
+    *piece_mut(bytes, at) = value.to_ne_bytes();
 }
 
 /// Stores four bytes at `at`, as they stand in the value.
 #[inline(always)]
 pub(crate) fn put_u32<const N: usize>(bytes: &mut [u8; N], at: usize, value: u32) {
-    bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    *piece_mut(bytes, at) = value.to_ne_bytes();
 }
 
 /// The fixed part of a header at `at`, or nothing if the bytes end before it does.

@@ -1,0 +1,197 @@
+//! The stages over a burst, each a loop of its own: (1) read and hash the headers of every frame, and ask for the memory
+//! where its connection would be; (2) look there, and ask for the memory where it most likely is; (3) the ordinary
+//! packets (`steady`), in groups that are handled alike; (4) all others, one by one. With several workers, what belongs to
+//! others leaves between (2) and (3).
+
+use super::{Answers, ConnSlot, NO_PORT, Pipeline, Turn, Verdict};
+use crate::flow_table::{Candidate, hash};
+use crate::parse::{Kind, Parsed, endpoint_of, parse, plain};
+use crate::wire::ipv4::protocol;
+use packet_io::{BURST, Burst, Frame, TableMemory};
+
+/// What the first stages found out about a frame whose headers are ordinary; of others it says nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Staged {
+    /// As in [`Parsed`].
+    pub addresses: u64,
+    /// Of the client's endpoint.
+    pub hash: u64,
+    /// As in [`Parsed`].
+    pub ports: u32,
+    /// Where its connection is looked for.
+    pub at: Candidate,
+    /// As in [`Parsed`].
+    pub total_length: u16,
+}
+
+/// What is known about the frames of a burst, by slot.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub frames: [Staged; BURST],
+    /// The ports by which they leave; [`NO_PORT`] for those that do not.
+    pub ports: [u16; BURST],
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        let none = Staged { addresses: 0, hash: 0, ports: 0, at: Candidate::NOWHERE, total_length: 0 };
+        Self { frames: [none; BURST], ports: [NO_PORT; BURST] }
+    }
+}
+
+/// Groups of frames of a burst: a bit by slot. Of an odd frame the other bits say nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kinds {
+    /// By their headers alone no ordinary packets: neither untagged, unfragmented TCP without SYN, FIN and RST, nor such UDP.
+    pub odd: u32,
+    /// Replies, if their source is a real server's address, as it may be: they are looked up as such first.
+    pub replies: u32,
+    /// UDP; else TCP.
+    pub udp: u32,
+}
+
+impl Stage {
+    /// The client's endpoint of a frame whose headers are ordinary.
+    #[inline]
+    pub fn client(&self, kinds: &Kinds, index: usize) -> Option<u64> {
+        let Staged { addresses, ports, .. } = self.frames.get(index)?;
+        let is = |group: u32| group >> index & 1 != 0;
+        let protocol = if is(kinds.udp) { protocol::UDP } else { protocol::TCP };
+        (!is(kinds.odd)).then(|| endpoint_of(*addresses, *ports, protocol, is(kinds.replies)))
+    }
+}
+
+const _: () = assert!(BURST == u32::BITS as usize, "groups of frames are bits of a u32");
+
+impl<M: TableMemory<ConnSlot>> Pipeline<M> {
+    /// Runs a burst that arrived at this worker through the stages; leaves it empty.
+    #[inline]
+    pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
+        self.stages(turn, burst, out, !self.share.is_all());
+    }
+
+    /// Runs a burst that another worker handed over through the stages; leaves it empty.
+    pub fn run_handed_over<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
+        self.stages(turn, burst, out, false);
+    }
+
+    /// The stages; with `hand_over`, what belongs to other workers goes to them in between.
+    fn stages<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>, hand_over: bool) {
+        if turn.snapshot.index.is_empty() {
+            return Self::step_aside(turn, burst, out);
+        }
+        let Some(mut stage) = self.stage.take() else { return };
+        let mut kinds = self.examine(turn, burst.slots_mut(), &mut stage);
+        let mut left = u32::MAX.checked_shr((BURST - burst.len()) as u32).unwrap_or(0);
+        if hand_over {
+            let gone = self.hand_over(turn, burst, &stage, &kinds, |owner, frame| {
+                out.finish(turn, Verdict::HandOver(owner), frame);
+            });
+            each(gone, |index| stage.ports[index] = NO_PORT);
+            left &= !gone;
+            kinds.odd &= !gone;
+        }
+        let slots = burst.all_slots_mut();
+        while left != 0 {
+            // What is odd by its headers may change anything, so it waits until those before it are through.
+            let odd = kinds.odd & kinds.odd.wrapping_neg();
+            let before = left & odd.wrapping_sub(1);
+            let others = self.pass_ordinary(turn, slots, &mut stage, &kinds, before);
+            each(others | odd, |index| stage.ports[index] = self.settle(turn, &mut slots[index], out));
+            left &= !(before | odd);
+            kinds.odd &= !odd;
+        }
+        out.forward(burst, &stage.ports);
+        self.stage = Some(stage);
+    }
+
+    /// The first two stages.
+    #[inline(never)] // a loop by itself has the registers for itself
+    fn examine<F: Frame>(&self, turn: &Turn<'_>, slots: &[Option<F>], stage: &mut Stage) -> Kinds {
+        let mut kinds = Kinds::default();
+        for (index, (slot, staged)) in slots.iter().zip(&mut stage.frames).enumerate() {
+            let Some(parsed) = slot.as_ref().and_then(|frame| plain(frame.bytes(), frame.checksums())) else {
+                kinds.odd |= rare(index);
+                staged.at = Candidate::NOWHERE;
+                continue;
+            };
+            if !parsed.is_ordinary() {
+                kinds.odd |= rare(index);
+            }
+            let from_server = turn.snapshot.nat_servers.may_contain(parsed.source());
+            kinds.replies |= u32::from(from_server) << index;
+            kinds.udp |= u32::from(parsed.protocol == protocol::UDP) << index;
+            let hash = hash(parsed.client_endpoint(from_server), &self.secret);
+            let Parsed { addresses, ports, total_length, .. } = parsed;
+            *staged = Staged { addresses, hash, ports, at: self.conns.begin(hash), total_length };
+        }
+        for (_, staged) in slots.iter().zip(&mut stage.frames) {
+            staged.at = self.conns.candidate(staged.at, staged.hash);
+        }
+        kinds
+    }
+
+    /// Decides about one frame that is no ordinary packet. Answers the port by which it leaves; any other verdict is
+    /// carried out, and the slot empty.
+    #[inline(never)]
+    fn settle<F: Frame>(&mut self, turn: &Turn<'_>, slot: &mut Option<F>, out: &mut impl Answers<F>) -> u16 {
+        let Some(frame) = slot else { return NO_PORT };
+        let parsed = parse(frame.bytes(), frame.checksums());
+        let hash = hash(self.client(turn, &parsed), &self.secret);
+        match self.decide(turn, frame, &parsed, hash) {
+            Verdict::Transmit(port) => port,
+            verdict => {
+                if let Some(frame) = slot.take() {
+                    out.finish(turn, verdict, frame);
+                }
+                NO_PORT
+            }
+        }
+    }
+
+    /// One packet that does not come in a burst: put together from fragments, or one that waited here.
+    pub fn run_one<F: Frame>(&mut self, turn: &Turn<'_>, frame: &mut F) -> Verdict {
+        if turn.snapshot.index.is_empty() {
+            return Verdict::Kernel;
+        }
+        let parsed = parse(frame.bytes(), frame.checksums());
+        let client = self.client(turn, &parsed);
+        match self.owner_of_whole(turn, &parsed, client) {
+            Some(owner) => Verdict::HandOver(owner),
+            None => self.decide(turn, frame, &parsed, hash(client, &self.secret)),
+        }
+    }
+
+    /// The client's endpoint of a packet, as its headers alone tell it: a reply's, if its source may be a real server's
+    /// address.
+    pub(super) fn client(&self, turn: &Turn<'_>, parsed: &Parsed) -> u64 {
+        parsed.client_endpoint(turn.snapshot.nat_servers.may_contain(parsed.source()))
+    }
+
+    /// As in the kernel: without a service the director does not interfere, not even with connections that live on.
+    #[cold]
+    fn step_aside<F: Frame>(turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
+        for frame in burst.drain() {
+            let verdict = match parse(frame.bytes(), frame.checksums()).kind {
+                Kind::Malformed(reason) => Verdict::Drop(reason.into()),
+                _ => Verdict::Kernel,
+            };
+            out.finish(turn, verdict, frame);
+        }
+    }
+}
+
+/// The slots of a group, from the first to the last.
+#[inline(always)]
+pub(super) fn each(mut group: u32, mut of: impl FnMut(usize)) {
+    while group != 0 {
+        of(group.trailing_zeros() as usize % BURST);
+        group &= group - 1;
+    }
+}
+
+/// A bit that is rarely set: the compiler shall not prepare it each time.
+#[cold]
+pub(super) fn rare(index: usize) -> u32 {
+    1 << index
+}
