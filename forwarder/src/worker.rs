@@ -5,28 +5,33 @@ mod asking;
 mod egress;
 mod fragments;
 mod held;
+mod intake;
+mod pieces;
 mod wiring;
 
 pub use wiring::{NoTransmitQueue, Wiring};
 
 use crate::clock::Tick;
-use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Share, Turn, Verdict, Waiting};
+use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
 use crate::police::{Class, LIMITS, Police};
 use crate::publication::Subscription;
-use crate::rewrite::fragment;
 use crate::stats::{PORTS, WorkerStats};
-use crate::wire::ethernet;
 use asking::Asking;
 use egress::{Egress, Leaving};
 use fragments::{Collector, Dropped};
 use held::Held;
 use packet_io::{BURST, Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
+use pieces::Way;
 use rtrb::Consumer;
 use std::sync::Arc;
 use wiring::{Handed, Outgoing};
 
 /// Blocks of each flow table that one turn passes in search of expired entries, at most.
 const EXPIRY_BUDGET: usize = 32;
+
+/// Bursts that one turn takes from a queue, at most: what else a turn does is shared by all of them, and no queue waits
+/// long for another.
+const BURSTS: usize = 4;
 
 /// The way to the kernel interfaces of the ports, and back.
 pub trait KernelLink {
@@ -152,15 +157,6 @@ where
         }
     }
 
-    /// Sends a frame in fragments; the first counts as the forwarded frame.
-    fn split(&mut self, way: Way, frame: F, now: Tick) {
-        let Self { egress, held, pool, stats, resolver, .. } = self;
-        if let Some(waiting) = way.waiting {
-            resolver.resolve(waiting);
-        }
-        cut(frame.bytes(), 1, way, now, egress, held, pool, stats);
-    }
-
     /// Frames that are here and not counted as anything else: they wait for a MAC address, for another worker, for their
     /// other fragments, for room in a queue.
     fn holding(&self) -> u64 {
@@ -225,11 +221,16 @@ where
         let news = pipeline.adopt(snapshot, now);
         let mut received = 0;
         for (port, queue) in receive {
-            let count = queue.receive(burst);
-            if count > 0 {
-                received += count;
-                pipeline.run(&Turn { snapshot, now, port: *port }, burst, out);
-                out.run_collected(&Turn { snapshot, now, port: *port }, pipeline);
+            for _ in 0..BURSTS {
+                let count = queue.receive(burst);
+                if count > 0 {
+                    received += count;
+                    pipeline.run(&Turn { snapshot, now, port: *port }, burst, out);
+                    out.run_collected(&Turn { snapshot, now, port: *port }, pipeline);
+                }
+                if count < BURST {
+                    break;
+                }
             }
         }
         let mut taken = 0;
@@ -305,126 +306,6 @@ where
     N: Resolver,
     P: FramePool<Frame = F>,
 {
-    /// Runs what one other worker handed over, a burst at most.
-    fn take_handed_over<M: TableMemory<ConnSlot>>(
-        &mut self,
-        ring: &mut Consumer<Handed<F>>,
-        burst: &mut Burst<F>,
-        turn: &Turn<'_>,
-        pipeline: &mut Pipeline<M>,
-    ) -> usize {
-        let count = ring.slots().min(BURST);
-        let Ok(chunk) = ring.read_chunk(count) else { return 0 };
-        if count == 0 {
-            return 0;
-        }
-        let mut turn = *turn;
-        let mut of_kernel = 0;
-        for Handed { frame, port, from_kernel } in chunk {
-            if from_kernel {
-                of_kernel += 1;
-                self.send_for_kernel(frame, &Turn { port, ..turn }, pipeline);
-                continue;
-            }
-            // A burst is of one port.
-            if port != turn.port && !burst.is_empty() {
-                pipeline.run_handed_over(&turn, burst, self);
-            }
-            turn.port = port;
-            let _ = burst.push(frame);
-        }
-        if !burst.is_empty() {
-            pipeline.run_handed_over(&turn, burst, self);
-        }
-        self.run_collected(&turn, pipeline);
-        self.stats.handed_in.add((count - of_kernel) as u64);
-        count
-    }
-
-    /// Sends ready frames of a worker without a queue of this port, a burst at most.
-    fn carry(&mut self, port: u16, ring: &mut Consumer<Leaving<F>>) -> usize {
-        let count = ring.slots().min(BURST);
-        let (Ok(chunk), Some(egress)) = (ring.read_chunk(count), self.egress.get_mut(usize::from(port))) else {
-            return 0;
-        };
-        for Leaving { frame, own } in chunk {
-            self.stats.handed_in.add(u64::from(!own));
-            egress.push(frame, own, &self.stats);
-        }
-        count
-    }
-
-    /// What the kernel sends leaves by its port, unless it is the director's own answer as a real server. Each port's
-    /// kernel interface is one worker's.
-    fn take_from_kernel<M: TableMemory<ConnSlot>>(
-        &mut self,
-        burst: &mut Burst<F>,
-        turn: &Turn<'_>,
-        pipeline: &mut Pipeline<M>,
-    ) {
-        let Share { worker, of } = pipeline.share();
-        for port in (0..self.egress.len() as u16).skip(worker as usize).step_by(of as usize) {
-            if self.kernel.receive(port, burst) == 0 {
-                continue;
-            }
-            for frame in burst.drain() {
-                self.stats.from_kernel.add(1);
-                match pipeline.owner_of_kernel_frame(turn, &frame) {
-                    Some(owner) => self.hand_over(owner, Handed { frame, port, from_kernel: true }),
-                    None => self.send_for_kernel(frame, &Turn { port, ..*turn }, pipeline),
-                }
-            }
-        }
-    }
-
-    fn send_for_kernel<M: TableMemory<ConnSlot>>(&mut self, frame: F, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
-        if let Some(frame) = pipeline.from_kernel(turn, frame) {
-            self.transmit_own(turn.port, frame);
-        }
-    }
-
-    /// Packets whose last fragment has come go through the pipeline as one, and leave in fragments again.
-    #[inline]
-    fn run_collected<M: TableMemory<ConnSlot>>(&mut self, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
-        while let Some((ready, longest)) = self.collector.next() {
-            let turn = Turn { port: ready.port, ..*turn };
-            let verdict = match longest {
-                0 => Verdict::Drop(DropReason::FragmentLimit),
-                _ => pipeline.run_one(&turn, &mut self.collector.whole),
-            };
-            let count = ready.len();
-            match verdict {
-                Verdict::Kernel if self.collector.whole.addresses() == ready.addresses() => {
-                    self.finish_pieces(&turn, verdict, ready);
-                    continue;
-                }
-                Verdict::HandOver(_) | Verdict::Ask(_) => {
-                    self.finish_pieces(&turn, verdict, ready);
-                    continue;
-                }
-                // It was translated for the director's own kernel.
-                Verdict::Kernel => self.hand_whole_to_kernel(&turn, longest, count),
-                Verdict::Transmit(port) => {
-                    self.send_whole(Way { port, mtu: longest, waiting: None }, count, turn.now);
-                }
-                Verdict::Split { port, mtu, waiting, .. } => {
-                    self.send_whole(Way { port, mtu: mtu.min(longest), waiting }, count, turn.now);
-                }
-                Verdict::Hold(waiting) => {
-                    let way = Way { port: waiting.port, mtu: longest, waiting: Some(waiting) };
-                    self.send_whole(way, count, turn.now);
-                }
-                Verdict::Drop(reason) => self.stats.drops[reason as usize].add(count as u64),
-                Verdict::Answer(port, reason) => {
-                    self.stats.drops[reason as usize].add(count as u64);
-                    self.answer_whole(port);
-                }
-                Verdict::Collect => self.stats.drops[DropReason::FragmentOverlap as usize].add(count as u64),
-            }
-            self.collector.finish(ready, |_, piece| drop(piece));
-        }
-    }
-
     /// A question is answered: the packets that waited for it go on, in order.
     fn resume<M: TableMemory<ConnSlot>>(&mut self, question: u32, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
         while let Some((port, mut frame)) = self.asking.next(question) {
@@ -434,60 +315,6 @@ where
         }
         self.run_collected(turn, pipeline);
         pipeline.forget(question);
-    }
-
-    /// What is to be done with the whole is done with each piece.
-    fn finish_pieces(&mut self, turn: &Turn<'_>, verdict: Verdict, ready: fragments::Ready<F>) {
-        let mut pieces = Vec::with_capacity(ready.len());
-        self.collector.finish(ready, |port, piece| pieces.push((port, piece)));
-        for (port, piece) in pieces {
-            self.finish(&Turn { port, ..*turn }, verdict, piece);
-        }
-    }
-
-    /// Sends the packet that was put together from `count` fragments, in fragments again.
-    fn send_whole(&mut self, way: Way, count: usize, now: Tick) {
-        let Self { egress, held, pool, stats, collector, resolver, .. } = self;
-        if let Some(waiting) = way.waiting {
-            resolver.resolve(waiting);
-        }
-        cut(collector.whole.bytes(), count as u64, way, now, egress, held, pool, stats);
-    }
-
-    /// Hands the packet that was put together from `count` fragments to the kernel, in fragments of at most `mtu` bytes.
-    fn hand_whole_to_kernel(&mut self, turn: &Turn<'_>, mtu: u16, count: usize) {
-        let Self { pool, collector, .. } = self;
-        let bytes = collector.whole.bytes();
-        let mut pieces = Vec::with_capacity(count);
-        let whole = ethernet::payload(bytes)
-            .is_some_and(|(_, l3)| fragment::split(bytes, l3, mtu, pool, |piece| pieces.push(piece)));
-        if !whole {
-            return self.stats.drops[DropReason::NoBuffer as usize].add(count as u64);
-        }
-        // Cut anew they are as many as came or fewer; all that came went to the kernel.
-        self.stats.to_kernel.add(count.saturating_sub(pieces.len()) as u64);
-        for piece in pieces {
-            self.hand_to_kernel(turn.port, piece, turn.now);
-        }
-    }
-
-    /// Sends what the packet that was put together was turned into: an answer to its sender.
-    fn answer_whole(&mut self, port: u16) {
-        let bytes = self.collector.whole.bytes();
-        if let Some(mut frame) = self.pool.allocate()
-            && frame.grow_back(bytes.len())
-        {
-            frame.bytes_mut().copy_from_slice(bytes);
-            self.stats.answered.add(1);
-            self.transmit_own(port, frame);
-        }
-    }
-
-    fn expire_fragments(&mut self, now: Tick) {
-        let expired = self.collector.expire(now);
-        if expired > 0 {
-            self.stats.drops[DropReason::FragmentTimeout as usize].add(expired as u64);
-        }
     }
 
     /// Sends the held frames whose neighbour has answered, and drops those that waited too long.
@@ -563,47 +390,4 @@ fn outgoing_flush<F>(outgoing: &mut Outgoing<F>, stats: &WorkerStats) {
         counter.add(1);
     });
     stats.handed_out.add(handed);
-}
-
-/// Where the fragments of a packet go.
-#[derive(Clone, Copy)]
-struct Way {
-    port: u16,
-    /// Bytes of the longest fragment.
-    mtu: u16,
-    waiting: Option<Waiting>,
-}
-
-/// Cuts a packet that came in `count` frames into fragments and sends them, or keeps them until their neighbour is known.
-/// The identity of the counters holds for what came: `count` frames were forwarded, however many leave.
-#[allow(clippy::too_many_arguments)]
-fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
-    bytes: &[u8],
-    count: u64,
-    way: Way,
-    now: Tick,
-    egress: &mut [Egress<F, T>],
-    held: &mut Held<F>,
-    pool: &mut P,
-    stats: &WorkerStats,
-) {
-    let mut left = count;
-    let sent = match (egress.get_mut(usize::from(way.port)), ethernet::payload(bytes)) {
-        (Some(egress), Some((_, l3))) => fragment::split(bytes, l3, way.mtu, pool, |fragment| {
-            let own = left == 0;
-            left = left.saturating_sub(1);
-            match way.waiting {
-                None => egress.push(fragment, own, stats),
-                // A frame that waits counts as one that came; one more than came must not.
-                Some(_) if own => stats.own_dropped.add(1),
-                Some(waiting) => {
-                    if held.keep(waiting, fragment, now).is_err() {
-                        stats.drops[DropReason::Unresolved as usize].add(1);
-                    }
-                }
-            }
-        }),
-        _ => false,
-    };
-    if sent { stats.forwarded.add(left) } else { stats.drops[DropReason::NoBuffer as usize].add(left) }
 }

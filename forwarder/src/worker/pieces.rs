@@ -1,0 +1,169 @@
+//! Packets in several frames: those that came in fragments and go through the pipeline as one, and those that leave in
+//! fragments.
+
+use super::egress::Egress;
+use super::held::Held;
+use super::{KernelLink, Outlets, Resolver, fragments};
+use crate::clock::Tick;
+use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
+use crate::rewrite::fragment;
+use crate::stats::WorkerStats;
+use crate::wire::ethernet;
+use packet_io::{Frame, FramePool, TableMemory, TxQueue};
+
+/// Where the fragments of a packet go.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub port: u16,
+    /// Bytes of the longest fragment.
+    pub mtu: u16,
+    pub waiting: Option<Waiting>,
+}
+
+impl<F, T, K, N, P> Outlets<F, T, K, N, P>
+where
+    F: Frame,
+    T: TxQueue<Frame = F>,
+    K: KernelLink<Frame = F>,
+    N: Resolver,
+    P: FramePool<Frame = F>,
+{
+    /// Packets whose last fragment has come go through the pipeline as one, and leave in fragments again.
+    #[inline]
+    pub(super) fn run_collected<M: TableMemory<ConnSlot>>(&mut self, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
+        while let Some((ready, longest)) = self.collector.next() {
+            let turn = Turn { port: ready.port, ..*turn };
+            let verdict = match longest {
+                0 => Verdict::Drop(DropReason::FragmentLimit),
+                _ => pipeline.run_one(&turn, &mut self.collector.whole),
+            };
+            let count = ready.len();
+            match verdict {
+                Verdict::Kernel if self.collector.whole.addresses() == ready.addresses() => {
+                    self.finish_pieces(&turn, verdict, ready);
+                    continue;
+                }
+                Verdict::HandOver(_) | Verdict::Ask(_) => {
+                    self.finish_pieces(&turn, verdict, ready);
+                    continue;
+                }
+                // It was translated for the director's own kernel.
+                Verdict::Kernel => self.hand_whole_to_kernel(&turn, longest, count),
+                Verdict::Transmit(port) => {
+                    self.send_whole(Way { port, mtu: longest, waiting: None }, count, turn.now);
+                }
+                Verdict::Split { port, mtu, waiting, .. } => {
+                    self.send_whole(Way { port, mtu: mtu.min(longest), waiting }, count, turn.now);
+                }
+                Verdict::Hold(waiting) => {
+                    let way = Way { port: waiting.port, mtu: longest, waiting: Some(waiting) };
+                    self.send_whole(way, count, turn.now);
+                }
+                Verdict::Drop(reason) => self.stats.drops[reason as usize].add(count as u64),
+                Verdict::Answer(port, reason) => {
+                    self.stats.drops[reason as usize].add(count as u64);
+                    self.answer_whole(port);
+                }
+                Verdict::Collect => self.stats.drops[DropReason::FragmentOverlap as usize].add(count as u64),
+            }
+            self.collector.finish(ready, |_, piece| drop(piece));
+        }
+    }
+
+    /// What is to be done with the whole is done with each piece.
+    fn finish_pieces(&mut self, turn: &Turn<'_>, verdict: Verdict, ready: fragments::Ready<F>) {
+        let mut pieces = Vec::with_capacity(ready.len());
+        self.collector.finish(ready, |port, piece| pieces.push((port, piece)));
+        for (port, piece) in pieces {
+            self.finish(&Turn { port, ..*turn }, verdict, piece);
+        }
+    }
+
+    /// Sends the packet that was put together from `count` fragments, in fragments again.
+    fn send_whole(&mut self, way: Way, count: usize, now: Tick) {
+        let Self { egress, held, pool, stats, collector, resolver, .. } = self;
+        if let Some(waiting) = way.waiting {
+            resolver.resolve(waiting);
+        }
+        cut(collector.whole.bytes(), count as u64, way, now, egress, held, pool, stats);
+    }
+
+    /// Hands the packet that was put together from `count` fragments to the kernel, in fragments of at most `mtu` bytes.
+    fn hand_whole_to_kernel(&mut self, turn: &Turn<'_>, mtu: u16, count: usize) {
+        let Self { pool, collector, .. } = self;
+        let bytes = collector.whole.bytes();
+        let mut pieces = Vec::with_capacity(count);
+        let whole = ethernet::payload(bytes)
+            .is_some_and(|(_, l3)| fragment::split(bytes, l3, mtu, pool, |piece| pieces.push(piece)));
+        if !whole {
+            return self.stats.drops[DropReason::NoBuffer as usize].add(count as u64);
+        }
+        // Cut anew they are as many as came or fewer; all that came went to the kernel.
+        self.stats.to_kernel.add(count.saturating_sub(pieces.len()) as u64);
+        for piece in pieces {
+            self.hand_to_kernel(turn.port, piece, turn.now);
+        }
+    }
+
+    /// Sends what the packet that was put together was turned into: an answer to its sender.
+    fn answer_whole(&mut self, port: u16) {
+        let bytes = self.collector.whole.bytes();
+        if let Some(mut frame) = self.pool.allocate()
+            && frame.grow_back(bytes.len())
+        {
+            frame.bytes_mut().copy_from_slice(bytes);
+            self.stats.answered.add(1);
+            self.transmit_own(port, frame);
+        }
+    }
+
+    pub(super) fn expire_fragments(&mut self, now: Tick) {
+        let expired = self.collector.expire(now);
+        if expired > 0 {
+            self.stats.drops[DropReason::FragmentTimeout as usize].add(expired as u64);
+        }
+    }
+
+    /// Sends a frame in fragments; the first counts as the forwarded frame.
+    pub(super) fn split(&mut self, way: Way, frame: F, now: Tick) {
+        let Self { egress, held, pool, stats, resolver, .. } = self;
+        if let Some(waiting) = way.waiting {
+            resolver.resolve(waiting);
+        }
+        cut(frame.bytes(), 1, way, now, egress, held, pool, stats);
+    }
+}
+
+/// Cuts a packet that came in `count` frames into fragments and sends them, or keeps them until their neighbour is known.
+/// The identity of the counters holds for what came: `count` frames were forwarded, however many leave.
+#[allow(clippy::too_many_arguments)]
+fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
+    bytes: &[u8],
+    count: u64,
+    way: Way,
+    now: Tick,
+    egress: &mut [Egress<F, T>],
+    held: &mut Held<F>,
+    pool: &mut P,
+    stats: &WorkerStats,
+) {
+    let mut left = count;
+    let sent = match (egress.get_mut(usize::from(way.port)), ethernet::payload(bytes)) {
+        (Some(egress), Some((_, l3))) => fragment::split(bytes, l3, way.mtu, pool, |fragment| {
+            let own = left == 0;
+            left = left.saturating_sub(1);
+            match way.waiting {
+                None => egress.push(fragment, own, stats),
+                // A frame that waits counts as one that came; one more than came must not.
+                Some(_) if own => stats.own_dropped.add(1),
+                Some(waiting) => {
+                    if held.keep(waiting, fragment, now).is_err() {
+                        stats.drops[DropReason::Unresolved as usize].add(1);
+                    }
+                }
+            }
+        }),
+        _ => false,
+    };
+    if sent { stats.forwarded.add(left) } else { stats.drops[DropReason::NoBuffer as usize].add(left) }
+}
