@@ -1,9 +1,21 @@
 //! Logs: RVS's own lines and DPDK's, in one form on standard error.
 
+mod limit;
+
 use crate::options::LogFormat;
 use dpdk_ffi::log::Level;
+use std::fmt;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+pub use limit::report;
 
 /// Starts logging. `filter` is as `--log-level` takes it.
 ///
@@ -13,11 +25,13 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|_| {
         anyhow::anyhow!("--log-level '{filter}' is not understood: error, warn, info, debug or trace, also for parts (info,dpdk=debug)")
     })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => subscriber.with_ansi(colours()).init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Json => lines.json().boxed(),
+        LogFormat::Text if to_journal() => lines.event_format(Journal::default()).with_ansi(false).boxed(),
+        LogFormat::Text => lines.with_ansi(colours()).boxed(),
+    };
+    tracing_subscriber::registry().with(lines).with(limit::Limit).with(filter).init();
     Ok(())
 }
 
@@ -25,6 +39,38 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
 fn colours() -> bool {
     use std::io::IsTerminal;
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether standard error is the journal's: systemd says which file that is (systemd.exec(5)).
+fn to_journal() -> bool {
+    let Ok(said) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(std::io::stderr().as_fd()).is_ok_and(|file| said == format!("{}:{}", file.st_dev, file.st_ino))
+}
+
+/// Lines for the journal, which has a clock of its own and wants to know how grave each is (sd-daemon(3)).
+struct Journal(Format<Full, ()>);
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self(Format::default().without_time().with_level(false).with_ansi(false))
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            tracing::Level::ERROR => 3,
+            tracing::Level::WARN => 4,
+            tracing::Level::INFO => 6,
+            _ => 7,
+        };
+        write!(to, "<{priority}>")?;
+        self.0.format_event(context, to, event)
+    }
 }
 
 /// Set once DPDK has started.

@@ -192,6 +192,7 @@ fn direct(
                 let workers = director.worker_views();
                 drop(director);
                 monitor.observe(&workers, pool.available());
+                log::report();
                 asker.keep_fresh(servers);
                 std::thread::sleep(TICK);
             }

@@ -1,6 +1,6 @@
 //! Who watches a director: a scraper, a health check, systemd.
 
-use super::{Alone, PATIENCE, SERVICES, word_after};
+use super::{Alone, PATIENCE, RVSD, SERVICES, word_after};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -109,4 +109,22 @@ fn systemd_is_told() {
     director.hear("STOPPING=1");
     let status = director.process.wait().expect("it was started");
     assert!(status.success(), "{status}: {}", director.log());
+}
+
+/// systemd understands the unit, with this rvsd for the installed one.
+#[test]
+fn the_unit_is_understood() {
+    let unit = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/systemd/rvsd.service"));
+    let unit = unit.expect("it is in the tree");
+    assert!(unit.contains("Type=notify\n") && unit.contains("ExecReload=/bin/kill -HUP $MAINPID\n"), "{unit}");
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: the_unit_is_understood: there is no systemd-analyze");
+        return;
+    }
+    let files = tempfile::tempdir().expect("a place for files");
+    let copy = files.path().join("rvsd.service");
+    std::fs::write(&copy, unit.replace("/usr/local/sbin/rvsd", RVSD)).expect("a new file");
+    let output =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(copy).output().expect("it was just run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
