@@ -4,7 +4,8 @@ use crate::command::{Command, Error, Reply};
 use crate::ipvsadm::Executor;
 use crate::protocol::Answer;
 use crate::socket::LONGEST_ANSWER;
-use rustix::net::RecvFlags;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub enum Lost {
 #[derive(Debug)]
 pub struct Remote {
     path: PathBuf,
+    patience: Duration,
     connection: Option<BufReader<UnixStream>>,
     lost: Option<Lost>,
     /// When something was last asked.
@@ -42,7 +44,13 @@ impl Remote {
     /// Of the daemon on this socket.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), connection: None, lost: None, used: Instant::now() }
+        Self { path: path.to_owned(), patience: PATIENCE, connection: None, lost: None, used: Instant::now() }
+    }
+
+    /// The same, of a daemon that must take and answer a request within this time (more than none) instead of a minute.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// How the daemon was lost, if it was.
@@ -65,9 +73,12 @@ impl Remote {
     }
 
     fn open(&self) -> io::Result<BufReader<UnixStream>> {
-        let stream = UnixStream::connect(&self.path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // This one also holds for the connection, which waits as long as the daemon takes no clients.
+        set_socket_timeout(&socket, Timeout::Send, Some(self.patience))?;
+        connect(&socket, &SocketAddrUnix::new(&self.path)?)?;
+        let stream = UnixStream::from(socket);
+        stream.set_read_timeout(Some(self.patience))?;
         Ok(BufReader::with_capacity(BUFFER, stream))
     }
 
@@ -80,9 +91,18 @@ impl Remote {
             io::ErrorKind::PermissionDenied => {
                 "Permission denied (you must be root), or be a member of the socket's group".to_owned()
             }
-            _ => error.to_string(),
+            _ => self.in_words(error),
         };
         format!("cannot reach rvsd on {}: {advice}", self.path.display())
+    }
+
+    fn in_words(&self, error: &io::Error) -> String {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                format!("it does not answer, in {} s", self.patience.as_secs_f32())
+            }
+            _ => error.to_string(),
+        }
     }
 
     fn ask(&mut self, request: &str) -> Result<Reply, Error> {
@@ -102,7 +122,7 @@ impl Remote {
                     false => Err(Error::Unreachable { why: format!("rvsd says: {}", line.trim_end()) }),
                 }
             }
-            (Err(error), _) | (Ok(()), Err(error)) => Err(broken(&error.to_string())),
+            (Err(error), _) | (Ok(()), Err(error)) => Err(broken(&self.in_words(&error))),
             (Ok(()), Ok(_)) => Err(broken("it hung up")),
         }
     }

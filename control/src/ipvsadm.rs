@@ -18,6 +18,8 @@ pub mod sort;
 pub mod system;
 
 use crate::command::{Command, ConnectionPage, Error, Reply};
+use std::io::Write;
+use std::ops::ControlFlow;
 
 /// What does commands: the director in rvsd, a connection to it in rvsadm.
 pub trait Executor: Send {
@@ -25,24 +27,27 @@ pub trait Executor: Send {
     fn execute(&mut self, command: Command) -> Result<Reply, Error>;
 }
 
-/// Asks for connections page by page, so that a million need no more memory than a thousand.
+/// Asks for connections page by page, so that a million need no more memory than a thousand, until there are no more or
+/// `each` has had enough.
 fn each_page(
     executor: &mut dyn Executor,
-    mut each: impl FnMut(&ConnectionPage) -> Result<(), Error>,
+    mut each: impl FnMut(&ConnectionPage) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let mut cursor = 0;
     loop {
         match executor.execute(Command::Connections { cursor })? {
-            Reply::Connections(page) => {
-                each(&page)?;
-                match page.next {
-                    Some(next) => cursor = next,
-                    None => return Ok(()),
-                }
-            }
+            Reply::Connections(page) => match (each(&page)?, page.next) {
+                (ControlFlow::Continue(()), Some(next)) => cursor = next,
+                _ => return Ok(()),
+            },
             other => return Err(unexpected(&other)),
         }
     }
+}
+
+/// Writes, and says whether more is worth writing. Whoever flushes `out` hears why it is not.
+fn print(out: &mut dyn Write, text: &str) -> ControlFlow<()> {
+    if out.write_all(text.as_bytes()).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 fn unexpected(_: &Reply) -> Error {

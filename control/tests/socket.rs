@@ -1,18 +1,20 @@
 //! The control socket from both ends, and the `rvsadm` binary on it.
 
-use control::client::Remote;
+use control::client::{Lost, Remote};
 use control::command::{Command, ConnectionPage, ConnectionView, Counters, Error, Reply, ServiceName, ServiceSpec};
 use control::ipvsadm::Executor;
 use control::server::{BindError, Server, Serving};
 use control::state::{Limits, Live, Observed, State};
 use forwarder::clock::Tick;
 use forwarder::service::DestId;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Output, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A director with a table of connections and nothing else that lives.
 struct Director(State);
@@ -293,6 +295,108 @@ fn a_list_of_connections_that_breaks_off_says_so_in_itself_too() {
             assert!(output.ends_with("*** the list breaks off here\n"), "{output}");
         }
     }
+}
+
+/// Daemons that live and do not answer: one that takes no clients, one that says nothing, one that stops in a word.
+#[test]
+fn a_daemon_that_hangs_is_not_waited_for_long() {
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("control.sock");
+    let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let _first_in_line = UnixStream::connect(&socket).unwrap();
+    let mut remote = Remote::new(&socket).within(PATIENCE);
+    let error = remote.execute(Command::Clear).unwrap_err();
+    assert_eq!(remote.lost(), Some(Lost::AtFirst));
+    assert!(
+        error.to_string().contains("cannot reach rvsd") && error.to_string().contains("does not answer"),
+        "{error}"
+    );
+
+    for said in ["", "{\"reply\":"] {
+        std::fs::remove_file(&socket).unwrap();
+        let listener = UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(said.as_bytes()).unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+        });
+        let mut remote = Remote::new(&socket).within(PATIENCE);
+        let error = remote.execute(Command::Clear).unwrap_err();
+        assert_eq!(remote.lost(), Some(Lost::Midway));
+        assert!(error.to_string().contains("does not answer, in 0.2 s"), "{error}");
+        drop(remote);
+        daemon.join().unwrap();
+    }
+}
+
+/// Runs shell in which `ipvsadm` is the binary.
+fn shell(served: &Served, script: &str) -> (Option<i32>, String, String) {
+    served.call("ipvsadm", "-h", ""); // makes the link
+    served.call("ipvsadm-restore", "-h", "");
+    let path = format!("{}:{}", served.directory.path().display(), std::env::var("PATH").unwrap());
+    let output =
+        Process::new("bash").args(["-c", script]).env("PATH", path).env("RVS_SOCKET", served.socket()).output();
+    printed(&output.unwrap())
+}
+
+/// A reader that has had enough ends the list, quietly; a full disk is told of.
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let served = Served::start();
+    let title = "IPVS connection entries\n";
+    for options in ["-Lnc", "-L -c --json"] {
+        let (_, output, errors) = shell(&served, &format!("(ipvsadm {options}; echo $? >&2) | head -c 24"));
+        assert_eq!(errors, "141\n", "{options}");
+        assert!(output == title || output.starts_with('{'), "{output}");
+        let (status, _, errors) = shell(&served, &format!("ipvsadm {options} >/dev/full"));
+        assert_eq!((status, errors.as_str()), (Some(1), "cannot print all of it: no storage space\n"), "{options}");
+    }
+    assert_eq!(shell(&served, "ipvsadm -Ln >/dev/full 2>/dev/full"), (Some(1), String::new(), String::new()));
+    assert_eq!(shell(&served, "ipvsadm -D -t 10.0.0.1:80 >&- 2>&- <&-"), (Some(255), String::new(), String::new()));
+    assert_eq!(shell(&served, "ipvsadm -C >/dev/full"), ok(""));
+}
+
+/// Half of the rules are another table, so they are not restored.
+#[test]
+fn input_that_cannot_be_read_changes_nothing() {
+    let served = Served::start();
+    assert_eq!(printed(&served.call("ipvsadm", "-A -f 5", "")), ok(""));
+    let (status, output, errors) = shell(&served, "ipvsadm-restore </");
+    assert_eq!((status, output.as_str()), (Some(255), ""));
+    assert_eq!(errors, "cannot read the rules: Is a directory (os error 21); nothing was changed\n");
+    let (status, _, errors) = shell(&served, "ipvsadm -R </");
+    assert_eq!((status, errors.as_str()), (Some(255), "cannot read the rules: Is a directory (os error 21)\n"));
+    let hidden = format!("# {}-A -f 6\n", "x".repeat(64 * 1024 - 2));
+    let (status, _, errors) = printed(&served.call("ipvsadm-restore", "", &format!("-A -f 7\n{hidden}")));
+    assert_eq!(
+        (status, errors.as_str()),
+        (Some(255), "cannot read the rules: a line has more than 65536 bytes; nothing was changed\n")
+    );
+    assert_eq!(printed(&served.call("ipvsadm", "-Sn", "")), ok("-A -f 5 -s wlc\n"));
+}
+
+/// Arguments and rules that are no text are answered like any that mean nothing.
+#[test]
+fn what_is_no_text_is_refused() {
+    let served = Served::start();
+    for (script, status) in [
+        ("ipvsadm -A -t $'\\xff\\xfe':80", 2),
+        ("ipvsadm -A -t 10.0.0.1:80 $'\\xff'", 2),
+        ("ipvsadm --$'\\xff'", 255),
+        ("ipvsadm -$'\\xff'", 255),
+        ("ipvsadm -A -f 1 -s $'\\xff\\xff'", 255),
+        ("printf -- '-A -f 1 -s \\xff\\n' | ipvsadm-restore", 255),
+        ("printf '\\xff\\n' | ipvsadm -R", 255),
+        ("ipvsadm -A -t \"$(head -c 100000 /dev/zero | tr '\\0' 1)\"", 2),
+    ] {
+        let (got, output, errors) = shell(&served, script);
+        assert_eq!((got, output.as_str()), (Some(status), ""), "{script}: {errors}");
+        assert!(!errors.is_empty() && !errors.contains("panicked"), "{script}: {errors}");
+    }
+    assert_eq!(printed(&served.call("ipvsadm", "-Sn", "")), ok(""));
 }
 
 /// More than a socket holds, for a client that takes none of it.

@@ -12,7 +12,7 @@ use control::ipvsadm::system::SystemNames;
 use control::socket;
 use control::top::screen;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, IsTerminal as _, Write, stderr, stdin, stdout};
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Stdout, Write, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let socket = match take_socket(&mut arguments) {
         Ok(socket) => socket,
         Err(message) => {
-            eprintln!("{message}");
+            complain(&message);
             return ExitCode::from(2);
         }
     };
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         };
     }
     let mut remote = remote;
-    let mut output = BufWriter::new(stdout().lock());
+    let mut output = Output::new();
     let mut session = Session {
         program: &program,
         executor: &mut remote,
@@ -65,15 +65,68 @@ fn main() -> ExitCode {
         errors: &mut stderr().lock(),
     };
     let end = session.run(&arguments);
-    let printed = output.flush();
     let status = match (end.lost, name.starts_with("ipvsadm"), remote.lost()) {
         (true, false, _) => UNREACHABLE,
         (true, true, Some(Lost::AtFirst)) => 2,
         (true, true, _) => 255,
-        (false, ..) if end.status == 0 && printed.is_err() => 1,
         (false, ..) => end.status,
     };
-    ExitCode::from(status)
+    output.end(status)
+}
+
+/// Standard output. Once it fails it takes nothing more.
+struct Output {
+    buffered: BufWriter<Stdout>,
+    failed: Option<io::ErrorKind>,
+}
+
+impl Output {
+    fn new() -> Self {
+        Self { buffered: BufWriter::new(stdout()), failed: None }
+    }
+
+    fn keep<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| self.failed = Some(self.failed.unwrap_or(error.kind())))
+    }
+
+    /// The exit status: this one, unless it was a success of which not all was printed. Who reads no further is no failure
+    /// to talk about, but ends others by SIGPIPE; a shell calls that 141.
+    fn end(mut self, status: u8) -> ExitCode {
+        let _ = self.flush();
+        // What is left cannot be written, either, when this goes.
+        let _ = self.buffered.into_parts();
+        ExitCode::from(match self.failed {
+            Some(io::ErrorKind::BrokenPipe) if status == 0 => 141,
+            Some(kind) if status == 0 => {
+                complain(&format!("cannot print all of it: {kind}"));
+                1
+            }
+            _ => status,
+        })
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
+        let written = self.buffered.write(bytes);
+        self.keep(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
+        let flushed = self.buffered.flush();
+        self.keep(flushed)
+    }
+}
+
+/// Standard error may be closed, too.
+fn complain(message: &str) {
+    let _ = writeln!(stderr(), "{message}");
 }
 
 /// The console: a session, a file's lines, or one line.
@@ -105,7 +158,7 @@ fn console(mut arguments: Vec<String>, mut remote: Remote, path: &Path) -> ExitC
     } else {
         Options { file: None, stop_at_error: false, words: arguments }
     };
-    let (mut output, mut errors) = (BufWriter::new(stdout()), stderr());
+    let (mut output, mut errors) = (Output::new(), stderr());
     let names = SystemNames::new();
     let mut console = Console::new(&mut remote, &names, Place::Client, &mut output, &mut errors);
     let outcome = match &options {
@@ -113,7 +166,7 @@ fn console(mut arguments: Vec<String>, mut remote: Remote, path: &Path) -> ExitC
         Options { file: Some(file), stop_at_error, .. } if file.as_os_str() != "-" => match File::open(file) {
             Ok(opened) => console.lines(BufReader::new(opened), false, *stop_at_error),
             Err(error) => {
-                eprintln!("{}: {error}", file.display());
+                complain(&format!("{}: {error}", file.display()));
                 Outcome::Refused
             }
         },
@@ -121,15 +174,14 @@ fn console(mut arguments: Vec<String>, mut remote: Remote, path: &Path) -> ExitC
             match interactive::session(&mut console, Live(Remote::new(path))) {
                 Ok(outcome) => outcome,
                 Err(error) => {
-                    eprintln!("the terminal does not work: {error}");
+                    complain(&format!("the terminal does not work: {error}"));
                     Outcome::Refused
                 }
             }
         }
         Options { stop_at_error, .. } => console.lines(stdin().lock(), false, *stop_at_error),
     };
-    let printed = output.flush();
-    ExitCode::from(if outcome.status() == 0 && printed.is_err() { 1 } else { outcome.status() })
+    output.end(outcome.status())
 }
 
 /// For the completions of shells: how the last of these words, perhaps unfinished, can go on.
@@ -148,7 +200,7 @@ fn generate(words: &[String]) -> ExitCode {
     match words {
         [what] if let Some(text) = control::generate::generate(what) => print(&text),
         _ => {
-            eprintln!("usage: rvsadm generate man|bash|zsh|fish");
+            complain("usage: rvsadm generate man|bash|zsh|fish");
             ExitCode::from(2)
         }
     }
@@ -228,7 +280,9 @@ fn convert(words: &[String]) -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    if stdout().write_all(text.as_bytes()).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let mut output = Output::new();
+    let _ = output.write_all(text.as_bytes());
+    output.end(0)
 }
 
 /// Takes `--socket PATH` off the front: ipvsadm's own command comes first, so ours comes before it.

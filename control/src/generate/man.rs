@@ -125,7 +125,7 @@ a list is one JSON object on one line; docs/json.md describes each.
 Done.
 .TP
 .B 1
-A list could not be had; or the console's command was refused.
+A list could not be had, or not be printed whole; or the console's command was refused.
 .TP
 .B 2
 The call makes no sense. Called as ipvsadm also: rvsd cannot be reached.
@@ -136,6 +136,9 @@ Called as rvsadm: rvsd cannot be reached, or was lost in the middle. A list that
 .B 4
 .B convert
 was given a text that is wrong.
+.TP
+.B 141
+Whoever reads the output closed it before the end.
 .TP
 .B 255
 The director refused, or an option is unknown. Called as ipvsadm also: rvsd was lost in the middle.

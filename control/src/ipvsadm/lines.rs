@@ -1,8 +1,8 @@
 //! Lines of rules as they arrive: those that can be had without waiting come together.
 
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
-/// The longest line, bytes; a longer one is cut, and its pieces are refused as what they are.
+/// The longest line, bytes. Nobody writes one; and a piece of one may say something else than the whole.
 const LONGEST: usize = 64 * 1024;
 
 /// A reader of lines.
@@ -14,25 +14,34 @@ pub struct Lines {
 
 impl Lines {
     /// The lines that end in what one read of the input gives, perhaps none; the last needs no end. None when the input is
-    /// over, or cannot be read.
-    pub fn next(&mut self, input: &mut dyn BufRead) -> Option<Vec<String>> {
-        let read = input.fill_buf().unwrap_or_default();
+    /// over.
+    ///
+    /// # Errors
+    /// The input cannot be read, or has a line that is too long.
+    pub fn next(&mut self, input: &mut dyn BufRead) -> io::Result<Option<Vec<String>>> {
+        let read = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Some(Vec::new())),
+            read => read?,
+        };
         let length = read.len();
         let mut lines = Vec::new();
         for piece in read.split_inclusive(|byte| *byte == b'\n') {
             self.rest.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.rest.len() >= LONGEST {
+            if self.rest.len() > LONGEST {
+                return Err(io::Error::other(format!("a line has more than {LONGEST} bytes")));
+            }
+            if piece.ends_with(b"\n") {
                 lines.push(self.take());
             }
         }
         input.consume(length);
         if length == 0 {
             if self.rest.is_empty() {
-                return None;
+                return Ok(None);
             }
             lines.push(self.take());
         }
-        Some(lines)
+        Ok(Some(lines))
     }
 
     fn take(&mut self) -> String {
@@ -49,7 +58,7 @@ mod tests {
 
     fn all(input: &mut dyn BufRead) -> Vec<Vec<String>> {
         let mut lines = Lines::default();
-        std::iter::from_fn(|| lines.next(input)).collect()
+        std::iter::from_fn(|| lines.next(input).unwrap()).collect()
     }
 
     #[test]
@@ -63,10 +72,15 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_cut() {
-        let text = "x".repeat(3 * LONGEST);
-        let lines = all(&mut BufReader::with_capacity(1000, text.as_bytes())).concat();
-        assert!(lines.len() > 1 && lines.iter().all(|line| line.len() < LONGEST + 1000));
-        assert_eq!(lines.concat(), text);
+    fn an_endless_line_is_refused() {
+        let longest = "x".repeat(LONGEST);
+        assert_eq!(all(&mut longest.as_bytes()).concat(), [longest.as_str()]);
+        let mut endless = BufReader::with_capacity(1000, std::io::repeat(b'x'));
+        let mut lines = Lines::default();
+        let error = std::iter::from_fn(|| {
+            lines.next(&mut endless).map(Option::unwrap).err().map_or(Some(None), |e| Some(Some(e)))
+        });
+        assert!(error.flatten().next().unwrap().to_string().contains("65536 bytes"));
+        assert!(lines.rest.len() < LONGEST + 1001, "no more than that is kept");
     }
 }

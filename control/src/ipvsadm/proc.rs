@@ -1,7 +1,7 @@
 //! The kernel's `/proc/net/ip_vs*`, byte for byte (`ip_vs_ctl.c` and `ip_vs_conn.c` of Linux 6.1): what exporters and old
 //! scripts read.
 
-use super::{Executor, each_page};
+use super::{Executor, each_page, print};
 use crate::command::{
     Command, ConnectionView, Counters, Error, Netmask, Reply, ServiceName, ServiceView, Statistics, WorkerView,
 };
@@ -23,37 +23,35 @@ const HZ: u64 = 100;
 /// What the director says, or [`Error::Unsupported`] for a name that is not in [`FILES`]. What of the text could not be
 /// written is no error here: whoever flushes `out` hears of it.
 pub fn write(file: &str, executor: &mut dyn Executor, out: &mut dyn Write) -> Result<(), Error> {
-    let mut print = |text: &str| {
-        let _ = out.write_all(text.as_bytes());
-    };
-    match file {
+    let text = match file {
         "ip_vs" => match executor.execute(Command::Services { service: None })? {
-            Reply::Services(list) => print(&services(&list)),
+            Reply::Services(list) => services(&list),
             other => return Err(super::unexpected(&other)),
         },
         "ip_vs_conn" | "ip_vs_conn_sync" => {
             let sync = file == "ip_vs_conn_sync";
             let mut titles = Some(if sync { SYNC_TITLES } else { CONN_TITLES });
             let done = each_page(executor, |page| {
-                print(titles.take().unwrap_or_default());
-                page.connections.iter().for_each(|view| print(&connection(view, sync)));
-                Ok(())
+                let mut text = titles.take().unwrap_or_default().to_owned();
+                page.connections.iter().for_each(|view| text += &connection(view, sync));
+                Ok(print(out, &text))
             });
             if done.is_err() && titles.is_none() {
-                print(BROKEN_OFF);
+                let _ = print(out, BROKEN_OFF);
             }
-            done?;
+            return done;
         }
-        "ip_vs_stats" => print(&statistics(&total(executor)?)),
+        "ip_vs_stats" => statistics(&total(executor)?),
         "ip_vs_stats_percpu" => {
             let workers = match executor.execute(Command::Workers)? {
                 Reply::Workers(workers) => workers,
                 other => return Err(super::unexpected(&other)),
             };
-            print(&per_cpu(&workers, &total(executor)?));
+            per_cpu(&workers, &total(executor)?)
         }
         _ => return Err(Error::Unsupported { what: format!("/proc/net/{file}") }),
-    }
+    };
+    let _ = print(out, &text);
     Ok(())
 }
 

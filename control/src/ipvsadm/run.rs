@@ -3,9 +3,9 @@
 use super::lines::Lines;
 use super::names::Names;
 use super::parse::{Failure, Form, Invocation, List, Source, What, parse};
-use super::{Executor, each_page, format, help, sort, unexpected};
+use super::{Executor, each_page, format, help, print, sort, unexpected};
 use crate::command::{Command, Error, Reply, ServiceView};
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 
 /// What surrounds a call.
 pub struct Session<'a> {
@@ -127,12 +127,11 @@ impl Session<'_> {
                     text += &format::connection(view, form, *names);
                 }
             }
-            print(*output, &text);
-            Ok(())
+            Ok(print(*output, &text))
         })
         .inspect_err(|_| {
             if titles.is_none() {
-                print(*output, format::BROKEN_OFF);
+                let _ = print(*output, format::BROKEN_OFF);
             }
         })?;
         if form.json {
@@ -166,7 +165,12 @@ impl Session<'_> {
         let mut end = End::new(0, false);
         let mut lines = Lines::default();
         let mut additions = Vec::new();
-        while let Some(lines) = lines.next(self.input) {
+        loop {
+            let lines = match lines.next(self.input) {
+                Ok(Some(lines)) => lines,
+                Ok(None) => return end,
+                Err(error) => return self.unreadable(&error, ""),
+            };
             for line in lines {
                 let words = words(&line);
                 if words.is_empty() {
@@ -192,7 +196,6 @@ impl Session<'_> {
                 return end;
             }
         }
-        end
     }
 
     /// Does additions of a restore. Answers how the last ended, or `before` if there are none.
@@ -216,7 +219,13 @@ impl Session<'_> {
         let mut numbers = vec![0];
         let mut number = 0;
         let mut lines = Lines::default();
-        while let Some(lines) = lines.next(self.input) {
+        loop {
+            let lines = match lines.next(self.input) {
+                Ok(Some(lines)) => lines,
+                Ok(None) => break,
+                // What was read may be a part of a table, and half a table is another one.
+                Err(error) => return self.unreadable(&error, "; nothing was changed"),
+            };
             for line in lines {
                 number += 1;
                 let words = words(&line);
@@ -272,6 +281,11 @@ impl Session<'_> {
         }
     }
 
+    fn unreadable(&mut self, error: &io::Error, then: &str) -> End {
+        self.complain(&format!("cannot read the rules: {error}{then}"));
+        End::new(255, true)
+    }
+
     fn refuse(&mut self, line: usize, why: &str, status: u8) -> End {
         match line {
             0 => self.complain(&format!("{why}; nothing was changed")),
@@ -281,18 +295,13 @@ impl Session<'_> {
     }
 
     fn print(&mut self, text: &str) {
-        print(self.output, text);
+        let _ = print(self.output, text);
     }
 
     fn complain(&mut self, message: &str) {
         let _ = self.output.flush();
         let _ = writeln!(self.errors, "{message}");
     }
-}
-
-fn print(output: &mut dyn Write, text: &str) {
-    // a closed pipe ends the program by signal or is no matter of ours
-    let _ = output.write_all(text.as_bytes());
 }
 
 /// The words of a line of rules; "ipvsadm" is none, wherever it stands.
