@@ -7,6 +7,7 @@
 mod daemon;
 mod exporter;
 mod inside;
+mod long_lists;
 mod packages;
 mod replay;
 mod scripts;

@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::sync::Mutex;
 
-/// The machine's names. Each is looked up once: a list repeats them, and the resolver may be slow.
+/// Names that are remembered; a list of connections may have any number of clients.
+const REMEMBERED: usize = 16 * 1024;
+
+/// The machine's names. Those looked up last are remembered: a list repeats them, and the resolver may be slow.
 #[derive(Debug, Default)]
 pub struct SystemNames {
     services: Services,
@@ -44,6 +47,9 @@ impl Names for SystemNames {
         known.unwrap_or_else(|| {
             let name = dns_lookup::lookup_addr(&address).ok().filter(|name| name.parse::<IpAddr>().is_err());
             if let Ok(mut hosts) = self.hosts.lock() {
+                if hosts.len() >= REMEMBERED {
+                    hosts.clear();
+                }
                 hosts.insert(address, name.clone());
             }
             name
