@@ -18,6 +18,7 @@ curl              demo: the HTTP client
 iputils-ping      tests: ping
 groff-base        tests: the manual page
 tmux              tests: a terminal for rvsadm top
+libpopt0          tests: the real ipvsadm reads its command line with it
 valgrind          tests: instructions per packet
 zsh               tests: its completions
 fish              tests: its completions

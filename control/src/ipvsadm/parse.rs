@@ -15,8 +15,10 @@ use std::net::{IpAddr, Ipv4Addr};
 const MAX_TIMEOUT: i64 = 31 * 86_400;
 /// What a bare `-p` means, seconds.
 const TEMPLATE_TIMEOUT: u32 = 360;
-/// Names of schedulers, engines and interfaces are cut after this many bytes.
-const NAME_LENGTH: usize = 15;
+/// Names of schedulers and interfaces are cut after this many bytes.
+const NAME: usize = 15;
+/// Names of engines after this many.
+const ENGINE_NAME: usize = 16;
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,8 +203,8 @@ fn own_timeouts(text: &str) -> Option<Timeouts> {
 }
 
 /// The text up to the length of a name in the kernel, at a character's end.
-fn cut(text: &str) -> String {
-    let end = (0..=NAME_LENGTH.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+fn cut(text: &str, length: usize) -> String {
+    let end = (0..=length.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or(0)].to_owned()
 }
 
@@ -333,9 +335,9 @@ impl<'a> Draft<'a> {
         let text = value.unwrap_or_default();
         let within = |least: i64, most: i64, illegal: &'static str| number(text, least, most).ok_or(illegal);
         match option {
-            Opt::Scheduler => self.scheduler = cut(text),
+            Opt::Scheduler => self.scheduler = cut(text, NAME),
             Opt::SchedulerFlags => self.flags = text.to_owned(),
-            Opt::Engine => self.engine = cut(text),
+            Opt::Engine => self.engine = cut(text, ENGINE_NAME),
             Opt::ConnTimeouts => {
                 self.own_timeouts = Some(own_timeouts(text).ok_or("illegal timeouts specified: TCP/TCPFIN/UDP")?)
             }
@@ -364,7 +366,7 @@ impl<'a> Draft<'a> {
                 _ => return Err("illegal tunnel type specified".into()),
             },
             Opt::TunPort => self.tunnel_port = within(1, 65_535, "illegal tunnel port specified")? as u16,
-            Opt::McastInterface => self.daemon.interface = cut(text),
+            Opt::McastInterface => self.daemon.interface = cut(text, NAME),
             Opt::SyncId => self.daemon.sync_id = within(0, 255, "illegal syncid specified")? as u8,
             Opt::SyncMaxlen => self.daemon.max_len = Some(within(1, 65_507, "illegal sync-maxlen specified")? as u16),
             Opt::McastPort => self.daemon.port = Some(within(1, 65_535, "illegal mcast-port specified")? as u16),
