@@ -200,6 +200,13 @@ impl Daemon {
         workers.iter().map(|worker| worker[name].as_u64().expect("a number")).sum()
     }
 
+    /// Frames of no service: they would be the kernel's, of which there is none.
+    pub fn of_no_service(&self) -> u64 {
+        let workers: serde_json::Value = serde_json::from_str(&rvsadm("show worker json", "").output).expect("JSON");
+        let workers = workers["workers"].as_array().unwrap_or_else(|| panic!("{workers}"));
+        workers.iter().map(|worker| worker["drops"]["no_kernel_interface"].as_u64().unwrap_or(0)).sum()
+    }
+
     /// A line of its `/proc/PID/status` in kB.
     pub fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
@@ -256,7 +263,7 @@ fn lcores(workers: u32) -> String {
 }
 
 /// A datagram of the n-th client to 172.16.0.1:53.
-fn datagram(n: u32) -> Vec<u8> {
+pub fn datagram(n: u32) -> Vec<u8> {
     let client = SocketAddrV4::new((0x0a10_0000 + n).into(), 1024);
     [&ETHERNET[..], &udp(client, SocketAddrV4::new([172, 16, 0, 1].into(), 53), b"x")].concat()
 }

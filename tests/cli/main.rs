@@ -101,6 +101,38 @@ fn save_and_restore_under_their_names() {
     });
 }
 
+/// Packets to a service never find it missing while its table is restored, and of several restores one comes last, whole.
+#[test]
+fn restores_leave_no_gap() {
+    inside::inside("restores_leave_no_gap", || {
+        let daemon = Daemon::start(Some(&(0..512).map(daemon::datagram).collect::<Vec<_>>()));
+        let rules = |servers: std::ops::Range<u32>| {
+            let servers = servers.map(|n| format!("-a -u 172.16.0.1:53 -r 192.168.1.{n}:53 -m -w 1\n"));
+            "-A -u 172.16.0.1:53 -s rr\n".to_owned() + &servers.collect::<String>()
+        };
+        let tables = [rules(2..5), rules(3..9), rules(2..3)];
+        let restore =
+            |table: &str| assert_eq!(daemon::call("ipvsadm-restore", "", table).status, 0, "{}", daemon.log());
+        restore(&tables[0]);
+        // Some came before there was a service.
+        let (received, missed) = (daemon.received(), daemon.of_no_service());
+        std::thread::scope(|threads| {
+            for first in 0..3 {
+                let (tables, restore) = (&tables, &restore);
+                threads.spawn(move || (0..10).for_each(|n| restore(&tables[(first + n) % 3])));
+            }
+        });
+        daemon.eventually("packets", || daemon.received() > received + 1000);
+        let whole = ipvsadm("-Sn", "").output;
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        assert!(tables.iter().any(|table| lines(table) == lines(&whole)), "{whole}");
+        assert_eq!(daemon.of_no_service(), missed, "packets passed a service by");
+        // And it would be seen if they did.
+        ipvsadm("-C", "");
+        daemon.eventually("packets of no service", || daemon.of_no_service() > missed);
+    });
+}
+
 #[test]
 fn who_may_not_ask_is_told_so() {
     inside::inside("who_may_not_ask_is_told_so", || {
