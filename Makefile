@@ -8,6 +8,7 @@
 #   make record [KINDS="packets:10:SEED ..."] [OUTPUT=DIR]
 #                 makes more recordings with the recorded kernel as User-Mode Linux (conformance/record; root)
 #   make vmtest   rvsd on emulated NICs (virtio-net, e1000e, vmxnet3) in a guest of qemu; DEVICES= names some (root)
+#   make loom     the snapshot's publication and the rings between workers, in every order of their threads' steps
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
 #   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root);
 #                 BENCH=--new for new connections, BENCH=--services for many services and their changes
@@ -19,7 +20,7 @@
 #   make clean    what was built
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build docs demo bench instructions conformance record check pure test test-pure test-dpdk test-e2e vmtest clean
+.PHONY: help setup build docs demo bench instructions conformance record check pure test test-pure test-dpdk test-e2e vmtest loom clean
 
 # Crates that build and pass their tests on a machine without DPDK: pkg-config is kept from finding it.
 PURE = -p packet-io -p forwarder -p control -p conformance -p rvs-fuzz -p rvs-bench
@@ -78,6 +79,11 @@ conformance:
 # The kernel is fetched and unpacked, not installed.
 record:
 	$(SUDO) conformance/record/run.sh "$(or $(OUTPUT),target/recorded)" $(or $(KINDS),sched:2 packets:10 calls:2 states:2)
+
+# Own flags, so an own place for what is built.
+loom: setup
+	$(WITHOUT_DPDK) RUSTFLAGS='--cfg loom' CARGO_PROFILE_TEST_OPT_LEVEL=2 CARGO_TARGET_DIR=target/loom \
+		cargo test -p forwarder --lib loom_tests
 
 # Packages that nothing else needs are installed by its own script; what the guest boots is kept in target/vm.
 vmtest: build

@@ -23,13 +23,20 @@ fn balance(options: Options) {
         shares
     });
     // Connections come one after the other, slower than workers look at each other.
-    assert!(shares.keys().eq(["rs2", "rs3"].iter()) && shares["rs2"].abs_diff(10) <= 2, "{shares:?}");
+    assert!(
+        shares.keys().eq(["rs2", "rs3"].iter()) && shares["rs2"].abs_diff(10) <= 2,
+        "{shares:?}: {:?}\n{}",
+        director.counters(),
+        director.list("-Lnc")
+    );
 
     // A client stays with its server over connections that belong to different workers.
     let answers = lab.curl("client", "http://172.16.0.1:8081/", 12);
     assert!(
         ["rs2", "rs3"].contains(&answers[0].as_str()) && answers.iter().all(|who| *who == answers[0]),
-        "{answers:?}"
+        "{answers:?}: {:?}\n{}",
+        director.counters(),
+        director.list("-Lnc")
     );
 
     // Nothing was lost between them.

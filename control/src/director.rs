@@ -201,6 +201,8 @@ impl<W: Workers> Director<W> {
                 busy_cycles: stats.busy_cycles.get(),
                 idle_cycles: stats.idle_cycles.get(),
                 frames: stats.received.get().wrapping_add(stats.handed_in.get()),
+                turns: stats.turns.get(),
+                permille: 0,
             });
             self.meter.sample(now, &ports, workers);
         }

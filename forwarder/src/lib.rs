@@ -30,6 +30,7 @@ pub mod rss;
 pub mod scheduler;
 pub mod service;
 pub mod stats;
+mod sync;
 pub mod way;
 pub mod wire;
 pub mod worker;

@@ -7,8 +7,11 @@ use crate::conn::Direction;
 use crate::pipeline::DropReason;
 use crate::police::ClassCounters;
 use crate::service::DestId;
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// A counter that one thread writes and any thread reads.
 #[derive(Debug, Default)]
@@ -89,6 +92,7 @@ pub struct DestCounters {
     pub closed: Flag,
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<DestCounters>() == 64);
 
 impl DestCounters {
@@ -251,7 +255,7 @@ pub struct WorkerStats {
     /// What all else took: turns without frames, pauses, questions.
     pub idle_cycles: Counter,
     /// Version of the snapshot in use.
-    pub snapshot: Counter,
+    pub snapshot: InUse,
     /// By destination slot.
     pub destinations: Box<[DestCounters]>,
 }
@@ -278,6 +282,24 @@ impl Level {
     }
 }
 
+/// The version of the snapshot that a worker uses. Whoever sees it sees everything that the worker did with older ones.
+#[derive(Debug, Default)]
+pub struct InUse(AtomicU64);
+
+impl InUse {
+    /// Sets it, when older ones are let go; only the owning thread may call this.
+    #[inline]
+    pub fn set(&self, version: u64) {
+        self.0.store(version, Release);
+    }
+    /// The version.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+}
+
 impl WorkerStats {
     /// Zeroed counters for this many destination slots.
     #[must_use]
@@ -289,8 +311,8 @@ impl WorkerStats {
             held: Level::default(),
             handed_out: Counter::default(),
             handed_in: Counter::default(),
-            misdelivered: [const { Counter(AtomicU64::new(0)) }; PORTS],
-            drops: [const { Counter(AtomicU64::new(0)) }; DropReason::COUNT],
+            misdelivered: std::array::from_fn(|_| Counter::default()),
+            drops: std::array::from_fn(|_| Counter::default()),
             answered: Counter::default(),
             from_kernel: Counter::default(),
             own_dropped: Counter::default(),
@@ -302,10 +324,10 @@ impl WorkerStats {
             expired: Counter::default(),
             turns: Counter::default(),
             busy_turns: Counter::default(),
-            bursts: [const { Counter(AtomicU64::new(0)) }; BURST_CLASSES],
+            bursts: std::array::from_fn(|_| Counter::default()),
             busy_cycles: Counter::default(),
             idle_cycles: Counter::default(),
-            snapshot: Counter::default(),
+            snapshot: InUse::default(),
             destinations: (0..destinations).map(|_| DestCounters::default()).collect(),
         }
     }

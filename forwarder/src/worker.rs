@@ -16,13 +16,13 @@ use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Wa
 use crate::police::{Class, LIMITS, Police};
 use crate::publication::Subscription;
 use crate::stats::{PORTS, WorkerStats};
+use crate::sync::Consumer;
 use asking::Asking;
 use egress::{Egress, Leaving};
 use fragments::{Collector, Dropped};
 use held::Held;
 use packet_io::{BURST, Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
 use pieces::Way;
-use rtrb::Consumer;
 use std::sync::Arc;
 use wiring::{Handed, Outgoing};
 

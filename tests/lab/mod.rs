@@ -72,12 +72,14 @@ impl Lab {
 
     /// Asks a URL, on a new connection each time, and answers who answered: nobody is the empty string.
     pub fn curl(&self, host: &str, url: &str, times: usize) -> Vec<String> {
-        let script = format!("for i in $(seq {times}); do curl --silent --max-time 15 {url} || echo; done");
+        let script =
+            format!("for i in $(seq {times}); do curl --silent --show-error --max-time 15 {url} || echo; done");
         self.sh_lines(host, &script).iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect()
     }
 
     fn sh_lines(&self, host: &str, script: &str) -> Vec<String> {
         let output = self.try_sh(host, script);
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
     }
 

@@ -86,6 +86,12 @@ pub struct RecentLoad {
     pub idle_cycles: u64,
     /// Frames that came in, from ports and from other workers.
     pub frames: u64,
+    /// Turns of the loop. A worker without any does not run.
+    #[serde(default)]
+    pub turns: u64,
+    /// Of the frames of all workers, this one's, in thousandths. Only where workers are compared: over the last second.
+    #[serde(default)]
+    pub permille: u16,
 }
 
 impl RecentLoad {
@@ -166,7 +172,13 @@ impl WorkerView {
     #[must_use]
     pub fn load(&self) -> RecentLoad {
         let frames = self.received.wrapping_add(self.handed_in);
-        RecentLoad { busy_cycles: self.busy_cycles, idle_cycles: self.idle_cycles, frames }
+        RecentLoad {
+            busy_cycles: self.busy_cycles,
+            idle_cycles: self.idle_cycles,
+            frames,
+            turns: self.turns,
+            permille: 0,
+        }
     }
 
     /// What was counted since `earlier`; what is counted now (held frames, connections, the snapshot) stays.

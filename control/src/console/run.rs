@@ -117,7 +117,7 @@ impl Console<'_> {
             _ => Vec::new(),
         };
         self.show_workers(json, |workers| {
-            show::workers(workers) + &show::deliveries(&ports, workers) + &show::missed(&ports)
+            show::workers(workers) + &show::deliveries(&ports, workers) + &show::skew(workers) + &show::missed(&ports)
         })
     }
 

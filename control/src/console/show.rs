@@ -1,7 +1,9 @@
 //! Workers, drops and ports in words; ports as testpmd prints them, so that eyes and scripts that know it feel at home.
 
 use super::table::table;
-use crate::command::{ClassView, ConfigReport, ForwardingView, PortStats, PortView, Reply, Statistics, WorkerView};
+use crate::command::{
+    ClassView, ConfigReport, ForwardingView, PortStats, PortView, RecentLoad, Reply, Statistics, WorkerView,
+};
 use forwarder::pipeline::DropReason;
 use forwarder::stats::BURST_CLASSES;
 use std::collections::BTreeMap;
@@ -59,6 +61,26 @@ pub(super) fn deliveries(ports: &[PortView], workers: &[WorkerView]) -> String {
     if workers.len() < 2 { String::new() } else { ports.iter().map(line).collect() }
 }
 
+/// How unequal several workers are, and which of them do not turn: a line after the workers'.
+pub(super) fn skew(workers: &[WorkerView]) -> String {
+    let shares = || workers.iter().map(|worker| worker.recent.permille);
+    let (Some(least), Some(most), true) = (shares().min(), shares().max(), workers.len() > 1) else {
+        return String::new();
+    };
+    // Nothing was measured yet.
+    if workers.iter().all(|worker| worker.recent == RecentLoad::default()) {
+        return String::new();
+    }
+    let percent = |permille: u16| f64::from(permille) / 10.0;
+    let of_frames = match most {
+        0 => "no frames".to_owned(),
+        _ => format!("{:.1}% to {:.1}% of the frames a worker", percent(least), percent(most)),
+    };
+    let still: Vec<_> = workers.iter().filter(|worker| worker.recent.turns == 0).map(|worker| worker.worker).collect();
+    let turning = if still.is_empty() { "all turn".to_owned() } else { format!("{still:?} do not turn") };
+    format!("over the last second: {of_frames}; {turning}\n")
+}
+
 /// `show worker N`: everything about it.
 pub(super) fn worker(worker: &WorkerView) -> String {
     let mut text = format!("worker {}\n", worker.worker);
@@ -89,6 +111,7 @@ pub(super) fn worker(worker: &WorkerView) -> String {
     let _ = writeln!(text, "  busy: {} over the last second, {} in all", percent(recent.busy()), percent(all.busy()));
     let (of_recent, of_all) = (cycles(recent.cycles_per_packet()), cycles(all.cycles_per_packet()));
     let _ = writeln!(text, "  cycles/packet: {of_recent} over the last second, {of_all} in all");
+    let _ = writeln!(text, "  heartbeat: {} turns over the last second", recent.turns);
     let bursts: u64 = worker.bursts.iter().sum();
     for (frames, turns) in BURSTS.iter().zip(worker.bursts).filter(|(_, turns)| *turns > 0) {
         let _ = writeln!(text, "  bursts of {frames}: {turns} ({:.1}%)", turns as f64 * 100.0 / bursts as f64);
@@ -370,6 +393,20 @@ mod tests {
             "port 0: 2 queues, frames reach their owners by RSS; 0 handed over\n\
              port 1: 2 queues, frames reach their owners from worker to worker; 7 handed over\n",
         );
+    }
+
+    #[test]
+    fn several_workers_are_compared() {
+        let worker = |worker, turns, permille| WorkerView {
+            worker,
+            recent: RecentLoad { turns, permille, ..RecentLoad::default() },
+            ..WorkerView::default()
+        };
+        assert_eq!(skew(&[worker(0, 9, 1000)]), "");
+        let even = [worker(0, 9, 480), worker(1, 9, 520)];
+        assert_eq!(skew(&even), "over the last second: 48.0% to 52.0% of the frames a worker; all turn\n");
+        let stalled = [worker(0, 9, 0), worker(1, 0, 0)];
+        assert_eq!(skew(&stalled), "over the last second: no frames; [1] do not turn\n");
     }
 
     #[test]

@@ -42,10 +42,16 @@ impl Meter {
                     busy_cycles: load.busy_cycles.wrapping_sub(then.busy_cycles),
                     idle_cycles: load.idle_cycles.wrapping_sub(then.idle_cycles),
                     frames: load.frames.wrapping_sub(then.frames),
+                    turns: load.turns.wrapping_sub(then.turns),
+                    permille: 0,
                 };
                 (load, recent)
             })
             .collect();
+        let all: u64 = self.workers.iter().map(|(_, recent)| recent.frames).sum();
+        for (_, recent) in &mut self.workers {
+            recent.permille = (u128::from(recent.frames) * 1000 / u128::from(all.max(1))) as u16;
+        }
     }
 
     /// Fills in how busy workers are, which are in the order of their numbers.
@@ -112,7 +118,9 @@ mod tests {
     fn rates_are_those_of_the_last_period() {
         let mut meter = Meter::default();
         assert!(meter.due(Tick(0)));
-        let load = |busy_cycles, idle_cycles, frames| [RecentLoad { busy_cycles, idle_cycles, frames }].into_iter();
+        let load = |busy_cycles, idle_cycles, frames| {
+            [RecentLoad { busy_cycles, idle_cycles, frames, ..RecentLoad::default() }].into_iter()
+        };
         meter.sample(Tick(0), &[port(1000, 64_000)], load(1_000, 9_000, 10));
         assert!(!meter.due(Tick(50)) && meter.due(Tick(100)));
         meter.sample(Tick(200), &[port(1300, 94_000)], load(4_000, 10_000, 40));
@@ -123,6 +131,7 @@ mod tests {
         let mut ports = [port(9999, 0)];
         meter.fill(&mut ports);
         assert_eq!(ports[0].rates, PortRates { rx_packets: 150, rx_bits: 120_000, ..PortRates::default() });
+        assert_eq!(recent.permille, 1000);
         meter.sample(Tick(300), &[port(100, 800)], load(4_000, 10_000, 40));
         meter.fill(&mut ports);
         assert_eq!(ports[0].rates.rx_packets, 100, "the counters were cleared between");

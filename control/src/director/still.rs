@@ -45,7 +45,7 @@ impl Workers for Still {
 
     fn wait(&mut self, _: u32) -> bool {
         if let Some(stats) = &self.stats {
-            stats.snapshot.add(1);
+            stats.snapshot.set(stats.snapshot.get() + 1);
         }
         true
     }

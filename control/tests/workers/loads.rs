@@ -3,6 +3,7 @@
 use crate::ownership::{client, service};
 use crate::packets::{ACK, SYN, endpoints, tcp};
 use crate::rig::{FULL, OUTSIDE, Rig, SECOND};
+use proptest::prelude::*;
 use std::collections::HashMap;
 
 const FIN: u8 = 1;
@@ -126,4 +127,57 @@ fn a_threshold_is_overstepped_by_no_more_than_what_comes_between_two_looks() {
         assert_eq!(open(&mut rig, number), None);
     }
     rig.audit();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Connections come in crowds, and workers look at each other between them. A crowd that finds the threshold reached
+    /// gets nothing; another gets what is left, for each worker that does not see the others' part of it.
+    #[test]
+    fn a_threshold_is_overstepped_by_one_crowd_at_most(
+        workers in 2usize..5, upper in 1usize..24, crowds in prop::collection::vec(1u16..40, 1..8),
+    ) {
+        let mut rig = rig(workers, "lc", &[(&format!("-x {upper}"), 1)]);
+        let mut number = 0;
+        let mut served = 0;
+        for crowd in crowds {
+            let came = (0..crowd).filter(|n| open(&mut rig, number + n).is_some()).count();
+            number += crowd;
+            let most = usize::from(crowd).min(workers * upper.saturating_sub(served));
+            let least = usize::from(crowd).min(upper.saturating_sub(served));
+            prop_assert!((least..=most).contains(&came), "{came} of {crowd} were served, after {served} of {upper}");
+            served += came;
+            prop_assert_eq!(rig.connections().len(), served);
+            rig.wait(1);
+        }
+        rig.audit();
+    }
+
+    /// Crowds of connections, by weight: over all workers a server has what one worker would give it, but for what each
+    /// of the others could not know of one crowd.
+    #[test]
+    fn crowds_are_shared_out_nearly_as_by_one_worker(
+        workers in 2usize..5, scheduler in prop::sample::select(vec!["lc", "wlc", "sed", "nq"]),
+        weights in prop::collection::vec(1u32..5, 2..6), crowd in 1u16..30, crowds in 1u16..8,
+    ) {
+        let servers: Vec<_> = weights.iter().map(|&weight| ("", weight)).collect();
+        let counts = |workers: usize| {
+            let mut rig = rig(workers, scheduler, &servers);
+            let mut counts = vec![0u32; servers.len()];
+            for number in 0..crowds * crowd {
+                let server = open(&mut rig, number).expect("one is always there");
+                counts[usize::from(server) - 2] += 1;
+                if number % crowd == crowd - 1 {
+                    rig.wait(1);
+                }
+            }
+            counts
+        };
+        let (one, several) = (counts(1), counts(workers));
+        for (one, several) in one.iter().zip(&several) {
+            let unknown = u32::from(crowd).max(workers as u32);
+            prop_assert!(one.abs_diff(*several) <= unknown, "{one} by one worker, {several} by {workers}");
+        }
+    }
 }

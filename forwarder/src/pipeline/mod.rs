@@ -228,8 +228,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         self.exits.adopt(snapshot.version);
         self.note_removals(snapshot, now);
         self.version = snapshot.version;
-        let stats = &self.ledger.stats;
-        stats.snapshot.add(snapshot.version.wrapping_sub(stats.snapshot.get()));
+        self.ledger.stats.snapshot.set(snapshot.version);
     }
 
     /// One frame. `hash` is that of its client's endpoint as the first stage guessed the direction.

@@ -6,12 +6,12 @@
 use super::persist::Reference;
 use crate::conn::Leaving;
 use crate::service::{DestId, ServiceId};
-use rtrb::{Consumer, Producer, RingBuffer};
+use crate::sync::{Consumer, Producer, RingBuffer};
 
 /// Messages in a ring.
-const RING: usize = 1024;
+const RING: usize = if cfg!(loom) { 4 } else { 1024 };
 /// Questions that one worker may have open.
-pub(super) const OPEN: usize = 128;
+pub(super) const OPEN: usize = if cfg!(loom) { 1 } else { 128 };
 /// Room that is kept: for answers to all questions of the other, and for giving back what all of ours were answered.
 const KEPT: usize = 2 * OPEN;
 
@@ -112,5 +112,58 @@ impl Peers {
 
     fn peer(&self, worker: u32) -> Option<&Peer> {
         self.0.get(worker as usize)?.as_ref()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::thread;
+
+    /// Each of two workers asks the other and answers it, and gives back what it was answered: there is room for all
+    /// that must not wait, and every question is answered once.
+    #[test]
+    fn questions_both_ways_are_answered_and_answers_given_back() {
+        const QUESTIONS: u32 = 1;
+        let question = |number| {
+            let flow = Flow { addresses: 0, ports: 0, protocol: 17 };
+            Message::Ask(Question { number, service: ServiceId(0), generation: 0, flow, call: 0 })
+        };
+        let talk = move |mut peers: Peers, other: u32| {
+            let (mut asked, mut answered, mut given_back) = (0, 0, 0);
+            while answered < QUESTIONS || given_back < QUESTIONS {
+                if asked == answered && asked < QUESTIONS && peers.may_tell(other, 1) {
+                    asked += 1;
+                    peers.tell(other, question(asked));
+                }
+                match peers.hear() {
+                    Some((from, Message::Ask(Question { number, .. }))) => {
+                        let template = Some(Reference(number));
+                        let answer = Answer { destination: DestId(0), generation: 0, template };
+                        peers.tell(from, Message::Answer(number, Some(answer)));
+                    }
+                    Some((from, Message::Answer(number, Some(answer)))) => {
+                        assert_eq!(number, asked);
+                        answered += 1;
+                        peers.tell(from, Message::Left(answer.template.unwrap(), Leaving::Ended));
+                    }
+                    Some((_, Message::Left(Reference(number), _))) => {
+                        given_back += 1;
+                        assert_eq!(number, given_back);
+                    }
+                    Some(other) => panic!("{other:?}"),
+                    None => thread::yield_now(),
+                }
+            }
+            peers
+        };
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(move || {
+            let [first, second] = <[_; 2]>::try_from(Peers::mesh(2)).unwrap();
+            let thread = thread::spawn(move || talk(first, 1));
+            let second = talk(second, 0);
+            drop((thread.join().unwrap(), second));
+        });
     }
 }

@@ -77,7 +77,7 @@ impl Survey {
             load.active = load.active.wrapping_add(counters.active.get());
             load.inactive = load.inactive.wrapping_add(counters.inactive.get());
             // One that follows an older snapshot may not know yet that the threshold was lifted.
-            closed |= counters.closed.get() && stats.snapshot.get() >= snapshot.version;
+            closed |= stats.snapshot.get() >= snapshot.version && counters.closed.get();
         }
         ledger.others_have(member, load, closed);
     }

@@ -3,8 +3,8 @@
 
 use crate::pipeline::DropReason;
 use crate::stats::WorkerStats;
+use crate::sync::Producer;
 use packet_io::{BURST, Burst, Frame, TxQueue};
-use rtrb::Producer;
 
 /// One port's transmit queue and the burst in front of it.
 #[derive(Debug)]

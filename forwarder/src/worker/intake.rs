@@ -4,8 +4,8 @@ use super::egress::Leaving;
 use super::wiring::Handed;
 use super::{KernelLink, Outlets, Resolver};
 use crate::pipeline::{ConnSlot, Pipeline, Share, Turn};
+use crate::sync::Consumer;
 use packet_io::{BURST, Burst, Frame, FramePool, TableMemory, TxQueue};
-use rtrb::Consumer;
 
 impl<F, T, K, N, P> Outlets<F, T, K, N, P>
 where
