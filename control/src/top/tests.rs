@@ -30,7 +30,7 @@ fn service(last: u8, servers: Vec<ServerView>) -> ServiceView {
 }
 
 fn sample(at: u64, frames: u64) -> Sample {
-    let recent = RecentLoad { busy_cycles: 25, idle_cycles: 75, frames: 1 };
+    let recent = RecentLoad { busy_cycles: 25, idle_cycles: 75, frames: 1, ..RecentLoad::default() };
     let drops = [("no_route".to_owned(), frames / 100)].into();
     let worker = WorkerView { received: frames, forwarded: frames, recent, drops, ..WorkerView::default() };
     Sample {
