@@ -26,7 +26,7 @@ use pieces::Way;
 use std::sync::Arc;
 use wiring::{Handed, Outgoing};
 
-/// Blocks of each flow table that one turn passes in search of expired entries, at most.
+/// Blocks of each flow table that one turn passes in search of expired entries for each of its bursts, at most.
 const EXPIRY_BUDGET: usize = 32;
 
 /// Bursts that one turn takes from a queue, at most: what else a turn does is shared by all of them, and no queue waits
@@ -235,7 +235,13 @@ where
         }
         let mut taken = 0;
         for ring in incoming {
-            taken += out.take_handed_over(ring, burst, &Turn { snapshot, now, port: 0 }, pipeline);
+            for _ in 0..BURSTS {
+                let count = out.take_handed_over(ring, burst, &Turn { snapshot, now, port: 0 }, pipeline);
+                taken += count;
+                if count < BURST {
+                    break;
+                }
+            }
         }
         while let Some(answered) = pipeline.hear(&Turn { snapshot, now, port: 0 }) {
             out.resume(answered, &Turn { snapshot, now, port: 0 }, pipeline);
@@ -252,7 +258,10 @@ where
         for outgoing in out.outgoing.iter_mut().flatten() {
             outgoing_flush(outgoing, &out.stats);
         }
-        pipeline.expire(snapshot, now, EXPIRY_BUDGET);
+        // Where each burst may make a burst of entries, so many have to go.
+        for _ in 0..(received + taken).div_ceil(BURST).max(1) {
+            pipeline.expire(snapshot, now, EXPIRY_BUDGET);
+        }
         pipeline.survey(snapshot, now);
         let stats = &out.stats;
         stats.received.add(received as u64);
