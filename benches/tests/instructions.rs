@@ -61,8 +61,8 @@ fn count(program: &Path, row: &[&str]) -> f64 {
     let line = said.lines().find_map(|line| line.split_once("Collected :")).expect("a line of callgrind's");
     let instructions: f64 = line.1.trim().parse().expect("a number");
     assert!(instructions > 0.0, "{row:?}: the function that is counted was not found");
-    // The program runs them in bursts, and the first is not counted.
-    instructions / (FRAMES - 32) as f64
+    // The first turn is not counted.
+    instructions / (FRAMES - 128) as f64
 }
 
 #[test]

@@ -31,7 +31,7 @@ const EXPIRY_BUDGET: usize = 32;
 
 /// Bursts that one turn takes from a queue, at most: what else a turn does is shared by all of them, and no queue waits
 /// long for another.
-const BURSTS: usize = 4;
+pub const BURSTS: usize = 4;
 
 /// The way to the kernel interfaces of the ports, and back.
 pub trait KernelLink {
