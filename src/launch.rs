@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::kernel_link::{Link, Rings};
 use crate::lcore::{self, Idle, Shared};
 use crate::plan::Plan;
+use crate::queues::Place;
 use crate::{random, spawn};
 use anyhow::Result;
 use dpdk_ffi::eal::EalHandle;
@@ -41,7 +42,7 @@ pub struct Crew<'a> {
 
 /// What one worker gets for itself.
 pub struct Kit {
-    pub wiring: Wiring<RxQueue, TxQueue, Mbuf>,
+    pub wiring: Wiring<Place<RxQueue>, Place<TxQueue>, Mbuf>,
     pub stats: Arc<WorkerStats>,
     pub subscription: Subscription,
     pub shared: Arc<Shared>,

@@ -2,10 +2,12 @@
 
 use crate::clock::Clock;
 use crate::kernel_link::Link;
+use crate::queues::{Place, Queues};
 use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::memory::TableMemory;
 use dpdk_ffi::mempool::Mempool;
 use dpdk_ffi::queue::{RxQueue, TxQueue};
+use forwarder::clock::Tick;
 use forwarder::pipeline::{ConnSlot, ConnView, Listing};
 use forwarder::service::Snapshot;
 use std::sync::Arc;
@@ -14,7 +16,22 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 /// A worker on DPDK.
-pub type Worker = forwarder::worker::Worker<RxQueue, TxQueue, Link, Link, Mempool, TableMemory<ConnSlot>>;
+pub type Worker = forwarder::worker::Worker<Place<RxQueue>, Place<TxQueue>, Link, Link, Mempool, TableMemory<ConnSlot>>;
+
+/// What a worker is asked for between turns.
+pub enum Request {
+    /// An answer.
+    List(Question),
+    /// Its queues of a port, for others or for none.
+    Replace {
+        /// The port.
+        port: u16,
+        /// What it gets.
+        queues: Queues,
+        /// Where those go that it had.
+        answer: SyncSender<Queues>,
+    },
+}
 
 /// A question: what lives in the next slots of the tables?
 pub struct Question {
@@ -60,8 +77,8 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// Leaves the queues alone.
     pub rest: AtomicBool,
-    /// Questions.
-    pub questions: ArrayQueue<Question>,
+    /// Questions, and what else is asked for.
+    pub requests: ArrayQueue<Request>,
     /// The snapshot that answers refer to.
     pub snapshot: Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>,
 }
@@ -87,15 +104,29 @@ pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
             empty = if frames > 0 { 0 } else { empty.saturating_add(1) };
         }
         // Popping from an empty queue costs a fence; looking does not.
-        if !shared.questions.is_empty()
-            && let Some(Question { from, limit, mut room, answer }) = shared.questions.pop()
+        if !shared.requests.is_empty()
+            && let Some(request) = shared.requests.pop()
         {
-            let next = worker.pipeline().list(&(shared.snapshot)(), now, from, limit, |view| room.push(view));
-            // Whoever asked may have given up.
-            let _ = answer.try_send((room, next));
+            answer(&mut worker, request, shared, now);
         }
         if idle == Idle::Pause && empty > PATIENCE {
             std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Whoever asked may have given up.
+#[cold]
+fn answer(worker: &mut Worker, request: Request, shared: &Shared, now: Tick) {
+    match request {
+        Request::List(Question { from, limit, mut room, answer }) => {
+            let next = worker.pipeline().list(&(shared.snapshot)(), now, from, limit, |view| room.push(view));
+            let _ = answer.try_send((room, next));
+        }
+        Request::Replace { port, queues: (rx, tx), answer } => {
+            let mut rx = rx.into_iter();
+            let old = worker.receive_queues(port).filter_map(|place| place.replace(rx.next())).collect();
+            let _ = answer.try_send((old, worker.transmit_queue(port).and_then(|place| place.replace(tx))));
         }
     }
 }

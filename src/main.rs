@@ -13,6 +13,7 @@ mod plan;
 mod ports;
 mod procfs;
 mod prompt;
+mod queues;
 mod rss;
 mod telemetry;
 mod workers;
@@ -40,6 +41,7 @@ use options::{Action, Options};
 use plan::Plan;
 use ports::DirectorPort;
 use prompt::Prompt;
+use queues::Eyes;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::Path;
@@ -144,7 +146,8 @@ fn direct(
 
     // The workers.
     let shared = lock(&director).workers().shared.clone();
-    let wirings = Wiring::among(ports::queues(&mut lock(&ports), workers)?)?;
+    let eyes = lock(&director).workers().eyes.clone();
+    let wirings = Wiring::among(ports::queues(&mut lock(&ports), workers, &eyes)?)?;
     let kits = wirings.into_iter().zip(stats).zip(&shared).map(|((wiring, stats), shared)| launch::Kit {
         wiring,
         stats,
@@ -194,8 +197,10 @@ fn direct(
                 monitor.observe(&workers, pool.available());
                 log::report();
                 asker.keep_fresh(servers);
+                eyes.tell();
                 std::thread::sleep(TICK);
             }
+            eyes.tell();
         };
         spawn("rvs-tick", || launch::supervise("the clock", tick, launch::end))?
     });
@@ -309,11 +314,11 @@ fn mirror_and_director(
         Arc::new(Shared {
             stop: AtomicBool::new(false),
             rest: AtomicBool::new(false),
-            questions: ArrayQueue::new(4),
+            requests: ArrayQueue::new(4),
             snapshot: publisher.reader(),
         })
     });
-    let lcores = Lcores { clock, shared: shared.collect(), ports: ports.clone() };
+    let lcores = Lcores { clock, shared: shared.collect(), ports: ports.clone(), eyes: Arc::new(Eyes::new()) };
     let director = Arc::new(Mutex::new(Director::new(builder, publisher, stats.to_vec(), lcores)));
     *guard = Some(director.clone());
     drop(guard);

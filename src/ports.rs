@@ -3,6 +3,7 @@
 use crate::kernel_link::Interface;
 use crate::options::KernelInterface;
 use crate::plan::PortPlan;
+use crate::queues::{Eyes, Place, Queues};
 use crate::random;
 use crate::rss::{self, Delivery};
 use anyhow::{Context, Result, bail, ensure};
@@ -30,6 +31,46 @@ pub struct DirectorPort {
     pub queues: u16,
     /// How its frames reach the workers that they belong to.
     pub delivery: Delivery,
+    /// Whether somebody has stopped it.
+    pub stopped: bool,
+    /// On which side of the director it is, and how clients are spread over workers: it is told when it starts.
+    side: Side,
+    spread: Option<Arc<Spread>>,
+}
+
+impl DirectorPort {
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// What its driver says.
+    pub fn start(&mut self) -> Result<()> {
+        self.port.start()?;
+        self.delivery = rss::finish(&mut self.port, &self.info, self.queues, self.spread.as_deref(), self.side);
+        self.stopped = false;
+        Ok(())
+    }
+
+    /// Stops it. No worker has a queue of it any more.
+    ///
+    /// # Errors
+    /// One has, or what its driver says.
+    pub fn stop(&mut self) -> Result<()> {
+        self.port.stop()?;
+        self.stopped = true;
+        Ok(())
+    }
+
+    /// The queues of one of so many workers. If there are more than workers, each gets several receive queues; if less,
+    /// some get none.
+    ///
+    /// # Errors
+    /// If a queue was taken before.
+    pub fn queues_of(&mut self, worker: usize, workers: usize) -> Result<Queues> {
+        let own = (worker..usize::from(self.queues)).step_by(workers);
+        let rx = own.map(|queue| self.port.rx_queue(queue as u16)).collect::<Result<_, _>>()?;
+        let tx = (worker < usize::from(self.queues)).then(|| self.port.tx_queue(worker as u16)).transpose()?;
+        Ok((rx, tx))
+    }
 }
 
 /// Open ports, and how clients are spread over workers, if there are several.
@@ -53,16 +94,16 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool
     };
     let info = |id: PortId| &infos[infos.iter().position(|(known, _)| *known == id).unwrap_or_default()].1;
     let planned = chosen.iter().map(|(id, plan)| (info(*id), pairs(info(*id), plan.queues, workers)));
-    let spread = rss::spread(workers, planned, random()?[0]);
+    let spread = rss::spread(workers, planned, random()?[0]).map(Arc::new);
     let mut ports = Vec::new();
     for (number, (id, PortPlan { kernel, mtu, queues, side, .. })) in chosen.into_iter().enumerate() {
         let mut port = Port::open(eal, id)?;
         offered(number, info(id));
         let (pairs, side) = (pairs(info(id), queues, workers), side.unwrap_or(side_of(number)));
         let config = PortConfig { rx_queues: pairs, tx_queues: pairs, mtu, ..PortConfig::default() };
-        port.configure(&rss::configure(config, info(id), spread.as_ref(), side), pool)?;
+        port.configure(&rss::configure(config, info(id), spread.as_deref(), side), pool)?;
         port.start()?;
-        let delivery = rss::finish(&mut port, info(id), pairs, spread.as_ref(), side);
+        let delivery = rss::finish(&mut port, info(id), pairs, spread.as_deref(), side);
         let info = port.info()?;
         let name = match kernel {
             KernelInterface::None => None,
@@ -83,9 +124,10 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool
             frames = delivery.name(),
             "port started"
         );
-        ports.push(DirectorPort { port, info, kernel, queues: pairs, delivery });
+        let spread = spread.clone();
+        ports.push(DirectorPort { port, info, kernel, queues: pairs, delivery, stopped: false, side, spread });
     }
-    Ok((ports, spread.map(Arc::new)))
+    Ok((ports, spread))
 }
 
 /// Logs what a device offers.
@@ -164,22 +206,20 @@ fn plug_interface(eal: &EalHandle, number: usize, name: &str, info: &PortInfo, p
     Ok(tap)
 }
 
-/// The receive queues and perhaps a transmit queue of a port, for one worker.
-pub type Queues = (Vec<RxQueue>, Option<TxQueue>);
+/// The same, as a worker has them.
+pub type Places = (Vec<Place<RxQueue>>, Option<Place<TxQueue>>);
 
-/// Takes the queues of the ports and deals them out: the answer is by worker, then by port. If there are more queues
-/// than workers, workers get several receive queues; if less, some get none.
+/// Takes the queues of the ports and deals them out: the answer is by worker, then by port.
 ///
 /// # Errors
 /// If a queue was taken before.
-pub fn queues(ports: &mut [DirectorPort], workers: usize) -> Result<Vec<Vec<Queues>>> {
-    let mut dealt: Vec<Vec<Queues>> = (0..workers).map(|_| Vec::with_capacity(ports.len())).collect();
-    for DirectorPort { port, queues, .. } in ports {
+pub fn queues(ports: &mut [DirectorPort], workers: usize, eyes: &Arc<Eyes>) -> Result<Vec<Vec<Places>>> {
+    let mut dealt: Vec<Vec<Places>> = (0..workers).map(|_| Vec::with_capacity(ports.len())).collect();
+    for (number, port) in (0..).zip(ports) {
         for (worker, dealt) in dealt.iter_mut().enumerate() {
-            let own = (worker..usize::from(*queues)).step_by(workers);
-            let rx = own.map(|queue| port.rx_queue(queue as u16)).collect::<Result<_, _>>()?;
-            let tx = (worker < usize::from(*queues)).then(|| port.tx_queue(worker as u16)).transpose()?;
-            dealt.push((rx, tx));
+            let (rx, tx) = port.queues_of(worker, workers)?;
+            let rx = rx.into_iter().map(|queue| Place::new(number, queue, eyes)).collect();
+            dealt.push((rx, tx.map(|queue| Place::new(number, queue, eyes))));
         }
     }
     Ok(dealt)

@@ -1,10 +1,11 @@
 //! The running lcores, as the director sees them.
 
 use crate::clock::Clock;
-use crate::lcore::{Question, Shared};
+use crate::lcore::{Question, Request, Shared};
 use crate::ports::DirectorPort;
+use crate::queues::{Eyes, Queues};
 use control::command::{ConnectionPage, Error, ExtendedStat, PortRates, PortStats, PortView};
-use control::director::{self, Workers};
+use control::director::{self, Adjustment, Workers};
 use forwarder::clock::Tick;
 use forwarder::pipeline::Listing;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,6 +32,18 @@ pub struct Lcores {
     pub shared: Vec<Arc<Shared>>,
     /// The ports.
     pub ports: Arc<Mutex<Vec<DirectorPort>>>,
+    /// What looks at frames.
+    pub eyes: Arc<Eyes>,
+}
+
+impl Lcores {
+    /// Gives a worker other queues of a port, and drops those it had.
+    fn replace(shared: &Shared, port: u16, queues: Queues) -> Result<(), String> {
+        let silent = || "a worker does not answer".to_owned();
+        let (answer, answered) = sync_channel(1);
+        shared.requests.push(Request::Replace { port, queues, answer }).map_err(|_| silent())?;
+        answered.recv_timeout(ANSWER).map(drop).map_err(|_| silent())
+    }
 }
 
 impl Workers for Lcores {
@@ -55,7 +68,7 @@ impl Workers for Lcores {
             let question = Question { from: listing, limit: SLOTS, room: Vec::with_capacity(SLOTS), answer };
             // A worker that does not answer is stalled: a list without its connections would look whole.
             let silent = Error::Silent { worker };
-            shared.questions.push(question).map_err(|_| silent.clone())?;
+            shared.requests.push(Request::List(question)).map_err(|_| silent.clone())?;
             let (views, next) = answered.recv_timeout(ANSWER).map_err(|_| silent)?;
             page.connections.extend(views.iter().map(director::connection));
             (worker, listing) = if next == Listing::End { (worker + 1, Listing::Start) } else { (worker, next) };
@@ -91,10 +104,36 @@ impl Workers for Lcores {
         let port = ports.get_mut(usize::from(port)).ok_or("it is gone")?;
         port.port.set_promiscuous(on).map_err(|error| error.to_string())
     }
+
+    fn adjust(&mut self, to: Adjustment) -> Result<(), String> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        match to {
+            Adjustment::Burst(frames) => ports.iter().for_each(|port| port.port.set_burst(frames)),
+            Adjustment::Verbose(level) => self.eyes.set(level),
+            Adjustment::Stop(number) => {
+                let port = ports.get_mut(usize::from(number)).ok_or("it is gone")?;
+                for shared in &self.shared {
+                    Self::replace(shared, number, (Vec::new(), None))?;
+                }
+                port.stop().map_err(|error| format!("{error:#}"))?;
+            }
+            Adjustment::Start(number) => {
+                let port = ports.get_mut(usize::from(number)).filter(|port| port.stopped);
+                let Some(port) = port else { return Ok(()) };
+                port.start().map_err(|error| format!("{error:#}"))?;
+                for (worker, shared) in self.shared.iter().enumerate() {
+                    let queues = port.queues_of(worker, self.shared.len()).map_err(|error| format!("{error:#}"))?;
+                    Self::replace(shared, number, queues)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A port as it stands. What its driver does not tell is left at zero.
-fn view(number: u16, DirectorPort { port, info, kernel, queues, delivery }: &DirectorPort, extended: bool) -> PortView {
+fn view(number: u16, of: &DirectorPort, extended: bool) -> PortView {
+    let DirectorPort { port, info, kernel, queues, delivery, stopped, .. } = of;
     let stats = port.stats().unwrap_or_default();
     let link = port.link().ok();
     let info = port.info().unwrap_or_else(|_| info.clone());
@@ -109,6 +148,7 @@ fn view(number: u16, DirectorPort { port, info, kernel, queues, delivery }: &Dir
         queues: *queues,
         delivery: delivery.name().to_owned(),
         kernel: kernel.as_ref().map(|(_, name)| name.clone()),
+        stopped: *stopped,
         link_up: link.is_some_and(|link| link.up),
         speed: link.and_then(|link| link.speed),
         stats: PortStats {

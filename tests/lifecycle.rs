@@ -191,7 +191,8 @@ fn the_console_is_in_the_foreground_if_wanted() {
     let files = tempfile::tempdir().expect("a place for files");
     fs::write(files.path().join("rules"), "-A -t 10.0.0.1:80 -s rr\n").expect("a new file");
     let lines = format!(
-        "load {}\nshow service\nshow port summary all\nfrobnicate\nstop\nstop\n",
+        "load {}\nshow service\nshow port summary all\nfrobnicate\nset verbose 1\nset burst 8\n\
+         port stop 0\nstop\nstop\nport stop 0\nstart\nport start all\nstart\nshow worker 0\n",
         files.path().join("rules").display()
     );
     for last in ["quit\n", ""] {
@@ -201,12 +202,19 @@ fn the_console_is_in_the_foreground_if_wanted() {
         let output = rvsd(command.args(prompt(files.path())).stdin(input));
         let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{said}{log}");
-        for expected in
-            ["Finished reading all CLI commands", "TCP  10.0.0.1:http rr\n", "net_null0", "Telling cores to stop...\n"]
-        {
+        for expected in [
+            "Finished reading all CLI commands",
+            "TCP  10.0.0.1:http rr\n",
+            "net_null0",
+            "packets per burst set to 8\n",
+            "Telling cores to stop...\n",
+            "Stopping ports...\nChecking link statuses...\nDone\nPort 0: ",
+        ] {
             assert!(said.contains(expected), "{expected}: {said}{log}");
         }
-        assert!(log.contains("Command not found\n") && log.contains("Packet forwarding not started\n"), "{log}");
+        let refusals = ["Command not found", "stop packet forwarding first", "forwarding not started", "Not all ports"];
+        assert!(refusals.iter().all(|refusal| log.contains(refusal)), "{log}");
+        assert!(log.contains("packet: received src="), "{log}");
         assert!(!files.path().join("control.sock").exists());
     }
 }

@@ -162,7 +162,7 @@ pub enum Command {
         #[serde(default)]
         extended: bool,
     },
-    /// Starts forwarding on all workers; fails with [`Error::Forwarding`].
+    /// Starts forwarding on all workers; fails with [`Error::Forwarding`], and with [`Error::PortsStopped`].
     StartForwarding,
     /// Stops it: workers leave their queues alone, connections age. Fails with [`Error::NotForwarding`].
     StopForwarding,
@@ -170,6 +170,28 @@ pub enum Command {
     Forwarding,
     /// [`Command::Forwarding`] counts from zero again; nothing else does.
     ClearForwarding,
+    /// At most so many frames are received at once, 4 to 32.
+    SetBurst {
+        /// So many.
+        frames: u16,
+    },
+    /// Frames are logged, some hundred a second at most: 0 none, 1 those received, 2 those sent, 3 both.
+    SetVerbose {
+        /// 0 to 3.
+        level: u8,
+    },
+    /// Starts a stopped port; a started one stays so. Fails with [`Error::StopFirst`] while frames are forwarded.
+    StartPort {
+        /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
+        #[serde(default)]
+        port: Option<u16>,
+    },
+    /// Stops a port; a stopped one stays so. Fails with [`Error::StopFirst`] while frames are forwarded.
+    StopPort {
+        /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
+        #[serde(default)]
+        port: Option<u16>,
+    },
     /// Frames for every MAC address are received, or only for the port's own.
     SetPromiscuous {
         /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
@@ -206,6 +228,10 @@ impl Command {
             | Self::StartForwarding
             | Self::StopForwarding
             | Self::ClearForwarding
+            | Self::SetBurst { .. }
+            | Self::SetVerbose { .. }
+            | Self::StartPort { .. }
+            | Self::StopPort { .. }
             | Self::SetPromiscuous { .. } => true,
             Self::Services { .. }
             | Self::Connections { .. }

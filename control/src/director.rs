@@ -47,7 +47,30 @@ pub trait Workers {
     /// # Errors
     /// What its driver says.
     fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String>;
+    /// Changes how frames are received. Workers on ports in memory have nothing to change.
+    ///
+    /// # Errors
+    /// What a port's driver says, or that a worker does not answer.
+    fn adjust(&mut self, _: Adjustment) -> Result<(), String> {
+        Err("its frames come from memory".to_owned())
+    }
 }
+
+/// A change of how frames are received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// So many at once, at most.
+    Burst(u16),
+    /// Of which frames a line is logged: 0 of none, 1 of those received, 2 of those sent, 3 of both.
+    Verbose(u8),
+    /// This port is started. No frames are forwarded meanwhile.
+    Start(u16),
+    /// This port is stopped. No frames are forwarded meanwhile.
+    Stop(u16),
+}
+
+/// Frames that can be received at once. Drivers that use vector instructions receive none of less than four.
+const BURSTS: std::ops::RangeInclusive<u16> = 4..=32;
 
 /// The director.
 pub struct Director<W> {
@@ -93,6 +116,9 @@ impl<W: Workers> Director<W> {
         let change = command.is_change().then(|| command.clone());
         let result = self.dispatch(command);
         if let Some(change) = change {
+            if let (Command::DrainServer { service, server, deadline, delete }, Ok(_)) = (&change, &result) {
+                tracing::info!(%service, %server, deadline, delete, "draining");
+            }
             match &result {
                 Ok(reply) => self.journal.done(change, reply),
                 Err(Error::Stalled { .. }) => self.journal.done(change, &Reply::Done),
@@ -116,6 +142,10 @@ impl<W: Workers> Director<W> {
                 self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false));
                 Ok(Reply::Done)
             }
+            Command::SetBurst { frames } => self.adjust("burst", frames, BURSTS, Adjustment::Burst(frames)),
+            Command::SetVerbose { level } => self.adjust("verbose", level.into(), 0..=3, Adjustment::Verbose(level)),
+            Command::StartPort { port } => self.adjust_ports(port, Adjustment::Start),
+            Command::StopPort { port } => self.adjust_ports(port, Adjustment::Stop),
             Command::SetPromiscuous { port, on } => {
                 for view in self.ports(port, false)? {
                     let port = view.port;
@@ -125,6 +155,32 @@ impl<W: Workers> Director<W> {
             }
             command => self.of_state(command),
         }
+    }
+
+    fn adjust(
+        &mut self,
+        name: &str,
+        value: u16,
+        range: std::ops::RangeInclusive<u16>,
+        to: Adjustment,
+    ) -> Result<Reply, Error> {
+        if !range.contains(&value) {
+            let takes = format!("{} to {}", range.start(), range.end());
+            return Err(Error::BadSetting { name: name.to_owned(), value: value.to_string(), takes });
+        }
+        self.workers.adjust(to).map_err(|why| Error::Refused { why })?;
+        Ok(Reply::Done)
+    }
+
+    fn adjust_ports(&mut self, port: Option<u16>, to: fn(u16) -> Adjustment) -> Result<Reply, Error> {
+        let ports = self.ports(port, false)?;
+        if self.forwarding {
+            return Err(Error::StopFirst);
+        }
+        for PortView { port, .. } in ports {
+            self.workers.adjust(to(port)).map_err(|why| Error::Port { port, why })?;
+        }
+        Ok(Reply::Done)
     }
 
     /// Says which servers are drained, and remembers those that were deleted for it.
@@ -166,6 +222,9 @@ impl<W: Workers> Director<W> {
         match (self.forwarding, on) {
             (true, true) => return Err(Error::Forwarding),
             (false, false) => return Err(Error::NotForwarding),
+            (false, true) if self.workers.ports(None, false).iter().any(|port| port.stopped) => {
+                return Err(Error::PortsStopped);
+            }
             (false, true) => self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false)),
             (true, false) => {}
         }

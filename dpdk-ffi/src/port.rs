@@ -2,8 +2,9 @@
 
 use crate::{EalHandle, Error, Mempool, RxQueue, TxQueue, error};
 use dpdk_sys as sys;
+use packet_io::BURST;
 use std::ffi::{CStr, c_int};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries of a redirection table that DPDK passes in one piece.
@@ -214,6 +215,8 @@ pub(crate) struct Shared {
     pub(crate) eal: EalHandle,
     /// Frames that receive queues released because they came in several segments.
     pub(crate) refused: AtomicU64,
+    /// Frames that are received at once, at most.
+    pub(crate) burst: AtomicU16,
     queues: Mutex<Queues>,
 }
 
@@ -278,7 +281,13 @@ impl Port {
         }
         books.ports.push(id);
         drop(books);
-        let shared = Shared { id, eal: eal.clone(), refused: AtomicU64::new(0), queues: Mutex::default() };
+        let shared = Shared {
+            id,
+            eal: eal.clone(),
+            refused: AtomicU64::new(0),
+            burst: AtomicU16::new(BURST as u16),
+            queues: Mutex::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -507,6 +516,12 @@ impl Port {
                 Ok(())
             }
         }
+    }
+
+    /// Receives at most so many frames at once from now on, 1 to [`BURST`]. Drivers that use vector instructions receive
+    /// none of less than four (DPDK's guide to each of them).
+    pub fn set_burst(&self, frames: u16) {
+        self.shared.burst.store(frames.clamp(1, BURST as u16), Relaxed);
     }
 
     /// Frames that were received in several segments and released; see [`RxQueue`].

@@ -66,7 +66,10 @@ impl packet_io::RxQueue for RxQueue {
     /// released and counted in [`crate::Port::refused`].
     #[inline]
     fn receive(&mut self, burst: &mut Burst<Mbuf>) -> usize {
+        let most = usize::from(self.shared.burst.load(Relaxed));
         let spare = burst.spare_mut();
+        let room = spare.len().min(most);
+        let spare = &mut spare[..room];
         debug_assert!(spare.iter().all(Option::is_none), "a frame in a slot that is not in use would be lost");
         // SAFETY: DPDK writes at most `spare.len()` pointers to frames that we own from then on; the queue exists and its
         // port is started as long as this value lives, and `&mut self` makes us its only user. Needed because DPDK is C.

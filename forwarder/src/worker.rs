@@ -291,12 +291,17 @@ where
         &mut self.pipeline
     }
 
+    /// The receive queues of a port that this worker has.
+    pub fn receive_queues(&mut self, port: u16) -> impl Iterator<Item = &mut R> {
+        self.receive.iter_mut().filter(move |queue| queue.0 == port).map(|queue| &mut queue.1)
+    }
+
     /// The receive side of a port, for tests that put frames there.
     pub fn receive_queue(&mut self, port: u16) -> Option<&mut R> {
         self.receive.iter_mut().find(|queue| queue.0 == port).map(|queue| &mut queue.1)
     }
 
-    /// The transmit side of a port, for tests that look at what was sent.
+    /// The transmit queue of a port, if this worker has one.
     pub fn transmit_queue(&mut self, port: u16) -> Option<&mut T> {
         self.out.egress.get_mut(usize::from(port))?.queue()
     }

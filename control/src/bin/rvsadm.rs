@@ -9,10 +9,12 @@ use control::convert::Format;
 use control::interactive;
 use control::ipvsadm::run::Session;
 use control::ipvsadm::system::SystemNames;
+use control::progress::Told;
 use control::socket;
 use control::top::screen;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal as _, Stdout, Write, stderr, stdin, stdout};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Stderr, Stdout, Write, stderr, stdin, stdout};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
         program: &program,
         executor: &mut remote,
         names: &SystemNames::new(),
-        input: &mut BufReader::with_capacity(BUFFER, stdin().lock()),
+        input: &mut told(BufReader::with_capacity(BUFFER, stdin().lock())),
         output: &mut output,
         errors: &mut stderr().lock(),
     };
@@ -127,6 +129,12 @@ impl Write for Output {
 /// Standard error may be closed, too.
 fn complain(message: &str) {
     let _ = writeln!(stderr(), "{message}");
+}
+
+/// Standard input; if it is a long file, a terminal shows how much of it has been read.
+fn told<R: BufRead>(input: R) -> Told<R, Stderr> {
+    let about = stdin().as_fd().try_clone_to_owned().and_then(|input| File::from(input).metadata());
+    Told::at_terminal(input, about.map_or(0, |about| about.len()))
 }
 
 /// The console: a session, a file's lines, or one line.

@@ -99,6 +99,12 @@ pub enum Error {
     /// Forwarding was to be stopped twice.
     #[error("Packet forwarding not started")]
     NotForwarding,
+    /// A port can be started and stopped only while nothing is forwarded.
+    #[error("Please stop packet forwarding first")]
+    StopFirst,
+    /// A port is stopped.
+    #[error("Not all ports were started")]
+    PortsStopped,
     /// A port did not do what it was told.
     #[error("port {port}: {why}")]
     Port {

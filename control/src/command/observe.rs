@@ -267,6 +267,9 @@ pub struct PortView {
     /// Its interface in the kernel, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// Whether somebody has stopped it.
+    #[serde(default)]
+    pub stopped: bool,
     /// Whether its link is up.
     pub link_up: bool,
     /// Megabits a second, if known.

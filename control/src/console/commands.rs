@@ -46,6 +46,11 @@ pub enum Verb {
     AddMark,
     DeleteMark,
     SetPromiscuous,
+    SetBurst,
+    SetVerbose,
+    StartPort,
+    StopPort,
+    ResetPort,
     Save,
     Restore,
     CheckConfig,
@@ -136,7 +141,7 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
     (Verb::ShowSettings, Section::Display, "show vs [json]", "Show the settings, by the kernel's names for them."),
     (Verb::ShowMarks, Section::Display, "show mark [json]", "Show the marking rules, the first being the one that wins."),
     (Verb::ShowStatistics, Section::Display, "show stats [json]", "Show what all services counted, and their rates."),
-    (Verb::ShowProc, Section::Display, "show proc ENTRY",
+    (Verb::ShowProc, Section::Display, "show proc ENTRY [json]",
         "Show what the kernel would in /proc/net: ip_vs, ip_vs_conn, ip_vs_conn_sync, ip_vs_stats or ip_vs_stats_percpu."),
     (Verb::ShowWorker, Section::Display, "show worker [WORKER|all] [json]",
         "Show what workers did: a line each, or all about one."),
@@ -182,10 +187,16 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
         "Say what a reload of the director's configuration file, or of another, would change."),
     (Verb::ReloadConfig, Section::Config, "config reload [FILE] [json]",
         "Take over the director's configuration file, or another: all of it or nothing."),
-    (Verb::ShowConfig, Section::Config, "config show [running|FILE]",
+    (Verb::ShowConfig, Section::Config, "config show [running|FILE] [json]",
         "Write a configuration file that describes what runs, or what another file says, without what is so anyway."),
     (Verb::ShowStatus, Section::Display, "show status [json]", "Show since when the director runs, and how its file was read."),
     (Verb::SetPromiscuous, Section::Ports, "set promisc (PORT|all) (on|off)", "Receive frames for every MAC address, or not."),
+    (Verb::StartPort, Section::Ports, "port start (PORT|all)", "Start a stopped port. Packet forwarding must be stopped."),
+    (Verb::StopPort, Section::Ports, "port stop (PORT|all)", "Stop a port. Packet forwarding must be stopped."),
+    (Verb::ResetPort, Section::Ports, "port reset (PORT|all)", "Stop a port and start it again."),
+    (Verb::SetBurst, Section::Config, "set burst N", "Receive at most so many frames at once, 4 to 32, from now on."),
+    (Verb::SetVerbose, Section::Config, "set verbose LEVEL",
+        "Log a line about frames, as many as can be read: 0 about none, 1 those received, 2 those sent, 3 both."),
     (Verb::ShowDaemons, Section::Sync, "show daemon [json]", "Show the synchronisation daemons (ipvsadm -L --daemon)."),
     (Verb::StartDaemon, Section::Sync,
         "sync start (master|backup) interface INTERFACE [id ID] [group GROUP] [port PORT] [ttl TTL] [maxlen MAXLEN]",
@@ -208,8 +219,10 @@ static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
 /// Whether a word can stand for an argument. The meaning of most is looked at later, so that what is wrong with it can
 /// be said.
 pub(super) fn takes(argument: &str, word: &str) -> bool {
-    const NUMBERS: [&str; 13] =
-        ["PORT", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN", "WEIGHT", "UPPER", "LOWER"];
+    const NUMBERS: [&str; 14] = [
+        "PORT", "LEVEL", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN", "WEIGHT", "UPPER",
+        "LOWER",
+    ];
     match argument {
         "ENTRY" => proc::FILES.contains(&word),
         "REASON" => DropReason::ALL.iter().any(|reason| reason.name() == word),
@@ -352,6 +365,15 @@ mod tests {
             }
         }
         assert!(help(None).contains("    help control                    : Start and stop forwarding.\n"));
+    }
+
+    #[test]
+    fn every_show_can_be_json() {
+        for (_, _, pattern, _) in
+            TABLE.iter().filter(|row| row.2.starts_with("show ") || row.2.starts_with("config show"))
+        {
+            assert!(pattern.contains("json"), "{pattern}");
+        }
     }
 
     #[test]

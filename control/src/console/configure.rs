@@ -52,7 +52,8 @@ impl Console<'_> {
         if said.argument("FILE").is_some() {
             return match self.file(said, "config show FILE") {
                 Ok(file) => {
-                    self.print(&file.text());
+                    let text = self.file_text(said, file.text());
+                    self.print(&text);
                     Outcome::Done
                 }
                 Err(outcome) => outcome,
@@ -60,12 +61,17 @@ impl Console<'_> {
         }
         match self.executor.execute(Command::RunningConfig) {
             Ok(Reply::Text(text)) => {
+                let text = self.file_text(said, text);
                 self.print(&text);
                 Outcome::Done
             }
             Ok(_) => Outcome::Refused,
             Err(error) => self.refuse(&error),
         }
+    }
+
+    fn file_text(&self, said: &Matched, text: String) -> String {
+        if self.json || said.has("json") { json(&Reply::Text(text)) } else { text }
     }
 
     /// The client's file.

@@ -6,8 +6,9 @@ use super::{Console, Outcome, Place, show};
 use crate::command::{Command, ConnectionView, Error, MarkSpec, Reply, WorkerView};
 use crate::ipvsadm::parse::{Columns, Form};
 use crate::ipvsadm::{format, proc};
+use crate::progress::Told;
 use serde_json::json;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::net::IpAddr;
 
 /// A file that loads itself would never end.
@@ -35,6 +36,7 @@ impl Console<'_> {
             Verb::ShowDaemons => return self.ipvsadm(&with_json(&["-L", "--daemon"], json)),
             Verb::ShowSettings => self.show(Command::Settings, json, |reply| show::settings(&reply)),
             Verb::ShowStatistics => self.show(Command::Statistics, json, |reply| show::statistics(&reply)),
+            Verb::ShowProc if json => self.proc_json(said.argument("ENTRY").unwrap_or_default()),
             Verb::ShowProc => proc::write(said.argument("ENTRY").unwrap_or_default(), self.executor, self.output),
             Verb::ShowWorker => match said.number("WORKER") {
                 None => self.show_all_workers(json),
@@ -82,6 +84,21 @@ impl Console<'_> {
                 let command = Command::SetPromiscuous { port: said.number("PORT"), on: said.has("on") };
                 self.executor.execute(command).map(|_| ())
             }
+            Verb::SetBurst => {
+                let frames = said.number("N").unwrap_or(u16::MAX);
+                let told = format!("Number of packets per burst set to {frames}\n");
+                self.tell_done(Command::SetBurst { frames }, &told)
+            }
+            Verb::SetVerbose => {
+                let level = said.number("LEVEL").unwrap_or(u8::MAX);
+                self.tell_done(Command::SetVerbose { level }, &format!("Change verbose level to {level}\n"))
+            }
+            Verb::StartPort => self.start_port(said.number("PORT")),
+            Verb::StopPort => self.stop_port(said.number("PORT")),
+            Verb::ResetPort => {
+                let port = said.number("PORT");
+                self.stop_port(port).and_then(|()| self.start_port(port))
+            }
             Verb::CheckConfig => return self.check_config(said),
             Verb::DiffConfig => return self.config(said, true),
             Verb::ReloadConfig => return self.config(said, false),
@@ -94,6 +111,33 @@ impl Console<'_> {
             Ok(()) => Outcome::Done,
             Err(error) => self.refuse(&error),
         }
+    }
+
+    /// Says so when it is done.
+    fn tell_done(&mut self, command: Command, told: &str) -> Result<(), Error> {
+        self.executor.execute(command)?;
+        self.print(told);
+        Ok(())
+    }
+
+    fn start_port(&mut self, port: Option<u16>) -> Result<(), Error> {
+        self.executor.execute(Command::StartPort { port })?;
+        self.show(Command::Ports { port, extended: false }, false, |reply| {
+            let Reply::Ports(ports) = reply else { return String::new() };
+            let lines: String = ports.iter().map(|view| format!("Port {}: {}\n", view.port, view.mac)).collect();
+            lines + "Checking link statuses...\nDone\n"
+        })
+    }
+
+    fn stop_port(&mut self, port: Option<u16>) -> Result<(), Error> {
+        self.tell_done(Command::StopPort { port }, "Stopping ports...\nChecking link statuses...\nDone\n")
+    }
+
+    fn proc_json(&mut self, entry: &str) -> Result<(), Error> {
+        let mut text = Vec::new();
+        proc::write(entry, self.executor, &mut text)?;
+        self.print(&self::json(&Reply::Text(String::from_utf8_lossy(&text).into_owned())));
+        Ok(())
     }
 
     /// Asks, and prints the answer as JSON or in words.
@@ -245,7 +289,7 @@ impl Console<'_> {
             return outcome;
         }
         let reader = match std::fs::File::open(file) {
-            Ok(reader) if self.loading < DEPTH => BufReader::new(reader),
+            Ok(reader) if self.loading < DEPTH => Told::of_file(reader),
             Ok(_) => return self.refuse(&Error::File { why: format!("{file}: files load each other without end") }),
             Err(error) => return self.refuse(&Error::File { why: format!("{file}: {error}") }),
         };
@@ -305,7 +349,7 @@ impl Console<'_> {
             return outcome;
         }
         let mut input = match std::fs::File::open(file) {
-            Ok(input) => BufReader::new(input),
+            Ok(input) => Told::of_file(input),
             Err(error) => return self.refuse(&Error::File { why: format!("{file}: {error}") }),
         };
         self.ipvsadm_with(&["-R", "--atomic"], &mut input)

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::command::{ConnectionView, PortView};
-use crate::director::Director;
 use crate::director::still::Still;
+use crate::director::{Adjustment, Director};
 use crate::ipvsadm::names::Table;
 use forwarder::pipeline::DropReason;
 use forwarder::stats::WorkerStats;
@@ -101,6 +101,15 @@ fn lines_of_our_own() {
         ("set promisc all off", "", Outcome::Done),
         ("set promisc 7 off", valid, Outcome::Refused),
         ("set promisc 0", "Bad arguments\n", Outcome::Usage),
+        ("set burst 16", "Number of packets per burst set to 16\n", Outcome::Done),
+        ("set burst 3", "'3' is no value for burst (4 to 32)\n", Outcome::Refused),
+        ("set burst 33", "'33' is no value for burst (4 to 32)\n", Outcome::Refused),
+        ("set burst", "Bad arguments\n", Outcome::Usage),
+        ("set verbose 1", "Change verbose level to 1\n", Outcome::Done),
+        ("set verbose 4", "'4' is no value for verbose (0 to 3)\n", Outcome::Refused),
+        ("port stop all", "Please stop packet forwarding first\n", Outcome::Refused),
+        ("port stop 7", valid, Outcome::Refused),
+        ("port", "Bad arguments\n", Outcome::Usage),
         ("quit", "", Outcome::Goodbye),
     ];
     for (line, text, outcome) in rows {
@@ -133,6 +142,29 @@ fn forwarding_stops_with_its_statistics_and_counts_anew() {
     assert_eq!((&view["running"], &view["workers"][0]["received"]), (&true.into(), &1.into()));
     assert_eq!(view["workers"][0]["drops"]["no_route"], 0);
     assert_eq!(session.text("show drop"), "reason    frames\nno_route       4\n", "other counters go on");
+}
+
+#[test]
+fn ports_are_stopped_and_started_while_nothing_is_forwarded() {
+    let mut session = Session::new();
+    session.text("stop");
+    let stopping = "Stopping ports...\nChecking link statuses...\nDone\n";
+    let started = "Port 1: \nChecking link statuses...\nDone\n";
+    let rows = [
+        ("port stop 1", stopping.to_owned(), Outcome::Done),
+        ("start", "Not all ports were started\n".to_owned(), Outcome::Refused),
+        ("port start 1", started.to_owned(), Outcome::Done),
+        ("port reset 1", format!("{stopping}{started}"), Outcome::Done),
+        ("start", String::new(), Outcome::Done),
+        ("port start all", "Please stop packet forwarding first\n".to_owned(), Outcome::Refused),
+    ];
+    for (line, text, outcome) in rows {
+        assert_eq!(session.say(line), (text, outcome), "{line}");
+    }
+    let [stop, start] = [Adjustment::Stop(1), Adjustment::Start(1)];
+    assert_eq!(session.0.workers().adjustments, [stop, start, stop, start]);
+    let json: serde_json::Value = serde_json::from_str(&session.text("show proc ip_vs json")).unwrap();
+    assert!(json["text"].as_str().unwrap().contains("IP Virtual Server"), "{json}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Workers that forward nothing: to try out what a director would do, and for tests.
 
-use super::{Director, Workers};
+use super::{Adjustment, Director, Workers};
 use crate::command::{Command, ConnectionPage, ConnectionView, Error, PortView, Reply};
 use crate::ipvsadm::Executor;
 use crate::publish::Builder;
@@ -21,6 +21,8 @@ pub struct Still {
     pub ports: Vec<PortView>,
     /// Whether a port receives frames for every address, as it was last told.
     pub promiscuous: Vec<(u16, bool)>,
+    /// How frames are received, as it was told.
+    pub adjustments: Vec<Adjustment>,
     /// The connections.
     pub connections: Vec<ConnectionView>,
     /// The worker's counters; made with its director.
@@ -68,6 +70,15 @@ impl Workers for Still {
 
     fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String> {
         self.promiscuous.push((port, on));
+        Ok(())
+    }
+
+    fn adjust(&mut self, to: Adjustment) -> Result<(), String> {
+        self.adjustments.push(to);
+        if let Adjustment::Start(port) | Adjustment::Stop(port) = to {
+            let view = self.ports.iter_mut().find(|view| view.port == port).ok_or("it is gone")?;
+            view.stopped = to == Adjustment::Stop(port);
+        }
         Ok(())
     }
 }

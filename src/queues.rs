@@ -1,0 +1,140 @@
+//! Queues as workers have them: they can be given back while their port is stopped, and somebody may look at what goes
+//! through them.
+
+use control::packet;
+use crossbeam_queue::ArrayQueue;
+use dpdk_ffi::mbuf::Mbuf;
+use dpdk_ffi::queue::{RxQueue, TxQueue};
+use packet_io::{Burst, Frame as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// What lines about frames are logged as.
+pub const TARGET: &str = "packet";
+
+/// Frames that wait to be told of. More than that between two looks are counted only.
+const SEEN: usize = 512;
+/// Bytes of a frame that are looked at.
+const HEAD: usize = 96;
+
+/// A frame that was seen.
+pub struct Seen {
+    /// Where.
+    pub port: u16,
+    /// It was sent; else it was received.
+    pub sent: bool,
+    /// Bytes on the wire, without FCS.
+    pub length: usize,
+    head: [u8; HEAD],
+}
+
+impl Seen {
+    /// Its first bytes.
+    pub fn head(&self) -> &[u8] {
+        &self.head[..self.length.min(HEAD)]
+    }
+}
+
+/// The receive queues and perhaps a transmit queue of a port, for one worker.
+pub type Queues = (Vec<RxQueue>, Option<TxQueue>);
+
+/// Who looks at frames, at most of the time nobody. Then a burst costs one look at the level.
+pub struct Eyes {
+    level: AtomicU8,
+    seen: ArrayQueue<Seen>,
+    missed: AtomicU64,
+}
+
+impl Eyes {
+    /// Closed.
+    pub fn new() -> Self {
+        Self { level: AtomicU8::new(0), seen: ArrayQueue::new(SEEN), missed: AtomicU64::new(0) }
+    }
+
+    /// 0: nothing; 1: what is received; 2: what is sent; 3: both, as testpmd counts.
+    pub fn set(&self, level: u8) {
+        self.level.store(level, Relaxed);
+    }
+
+    /// What was seen, and how many frames passed by unseen, since this was last asked.
+    fn take(&self) -> (impl Iterator<Item = Seen>, u64) {
+        let seen = (0..SEEN).map_while(|_| self.seen.pop());
+        (seen, self.missed.swap(0, Relaxed))
+    }
+
+    /// Logs a line about each frame that was seen.
+    pub fn tell(&self) {
+        let (seen, missed) = self.take();
+        for frame in seen {
+            let way = if frame.sent { "sent" } else { "received" };
+            tracing::info!(target: TARGET, port = frame.port, "{way} {}", packet::line(frame.head(), frame.length));
+        }
+        if missed > 0 {
+            tracing::info!(target: TARGET, missed, "frames went by too fast to be told of");
+        }
+    }
+
+    fn look(&self, received: bool) -> bool {
+        self.level.load(Relaxed) & if received { 1 } else { 2 } != 0
+    }
+
+    #[cold]
+    fn see<'a>(&self, port: u16, sent: bool, frames: impl Iterator<Item = &'a Mbuf>) {
+        for frame in frames {
+            let bytes = frame.bytes();
+            let mut head = [0; HEAD];
+            let shown = bytes.len().min(HEAD);
+            head[..shown].copy_from_slice(&bytes[..shown]);
+            if self.seen.push(Seen { port, sent, length: bytes.len(), head }).is_err() {
+                self.missed.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+/// A queue of a port, or its empty place while the port is stopped.
+pub struct Place<Q> {
+    port: u16,
+    queue: Option<Q>,
+    eyes: Arc<Eyes>,
+}
+
+impl<Q> Place<Q> {
+    /// With a queue of the port.
+    pub fn new(port: u16, queue: Q, eyes: &Arc<Eyes>) -> Self {
+        Self { port, queue: Some(queue), eyes: eyes.clone() }
+    }
+
+    /// Gives the queue back, or takes a new one.
+    pub fn replace(&mut self, queue: Option<Q>) -> Option<Q> {
+        std::mem::replace(&mut self.queue, queue)
+    }
+}
+
+impl packet_io::RxQueue for Place<RxQueue> {
+    type Frame = Mbuf;
+
+    #[inline]
+    fn receive(&mut self, burst: &mut Burst<Mbuf>) -> usize {
+        let Some(queue) = &mut self.queue else { return 0 };
+        let received = queue.receive(burst);
+        if received > 0 && self.eyes.look(true) {
+            let from = burst.len() - received;
+            self.eyes.see(self.port, false, (from..burst.len()).filter_map(|index| burst.get(index)));
+        }
+        received
+    }
+}
+
+impl packet_io::TxQueue for Place<TxQueue> {
+    type Frame = Mbuf;
+
+    #[inline]
+    fn transmit(&mut self, burst: &mut Burst<Mbuf>) -> usize {
+        let Some(queue) = &mut self.queue else { return 0 };
+        if self.eyes.look(false) {
+            self.eyes.see(self.port, true, (0..burst.len()).filter_map(|index| burst.get(index)));
+        }
+        queue.transmit(burst)
+    }
+}
