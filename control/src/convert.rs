@@ -3,16 +3,14 @@
 
 mod keepalived;
 
-use crate::command::{Command, Error, Reply};
 use crate::config::Config;
 use crate::config::difference::Running;
 use crate::config::reload::running_config;
-use crate::config::services::Nothing;
+use crate::config::services::Trial;
 use crate::ipvsadm::Executor;
 use crate::ipvsadm::names::Names;
 use crate::ipvsadm::run::Session;
-use crate::state::{Limits, State};
-use forwarder::clock::Tick;
+use crate::state::Limits;
 use std::fmt;
 
 /// What is converted.
@@ -65,60 +63,47 @@ pub struct Converted {
 /// # Errors
 /// What is wrong with it, in lines.
 pub fn convert(text: &str, format: Format, names: &dyn Names) -> Result<Converted, String> {
-    let mut draft = Draft::new();
+    let mut draft = Trial::new(Limits::default());
     let notes = match format {
-        Format::Rules => draft.restore(text, names).map(|()| Vec::new())?,
-        Format::Keepalived => draft.build(text)?,
+        Format::Rules => restore(&mut draft, text, names).map(|()| Vec::new())?,
+        Format::Keepalived => build(&mut draft, text)?,
     };
-    let ask = |draft: &mut Draft| Running::ask(draft).map_err(|error| error.to_string());
+    let ask = |draft: &mut Trial| Running::ask(draft).map_err(|error| error.to_string());
     let mut running = ask(&mut draft)?;
-    if running.timeouts == ask(&mut Draft::new())?.timeouts {
+    if running.timeouts == ask(&mut Trial::new(Limits::default()))?.timeouts {
         running.timeouts = Config::default().timeouts;
     }
     Ok(Converted { file: running_config(&Config::default(), &running).text(), notes })
 }
 
-/// A director without a data path.
-struct Draft(State);
-
-impl Executor for Draft {
-    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
-        self.0.execute(command, &Nothing)
-    }
+/// Has a director do rules of ipvsadm, all or none.
+fn restore(director: &mut Trial, rules: &str, names: &dyn Names) -> Result<(), String> {
+    let mut errors = Vec::new();
+    let mut session = Session {
+        program: "ipvsadm",
+        executor: director,
+        names,
+        input: &mut rules.as_bytes(),
+        output: &mut std::io::sink(),
+        errors: &mut errors,
+    };
+    let end = session.run(&["--restore".to_owned(), "--atomic".to_owned()]);
+    if end.status == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&errors).trim_end().to_owned()) }
 }
 
-impl Draft {
-    fn new() -> Self {
-        Self(State::new(Limits::default(), Tick(0)))
-    }
-
-    fn restore(&mut self, rules: &str, names: &dyn Names) -> Result<(), String> {
-        let mut errors = Vec::new();
-        let mut session = Session {
-            program: "ipvsadm",
-            executor: self,
-            names,
-            input: &mut rules.as_bytes(),
-            output: &mut std::io::sink(),
-            errors: &mut errors,
-        };
-        let end = session.run(&["--restore".to_owned(), "--atomic".to_owned()]);
-        if end.status == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&errors).trim_end().to_owned()) }
-    }
-
-    fn build(&mut self, text: &str) -> Result<Vec<Note>, String> {
-        let keepalived::Read { commands, notes, mut mistakes } = keepalived::read(text);
-        for (line, command) in commands {
-            if let Err(error) = self.execute(command) {
-                mistakes.push(Note { line, message: error.to_string() });
-            }
+/// Has a director do what a keepalived.conf says.
+fn build(director: &mut Trial, text: &str) -> Result<Vec<Note>, String> {
+    let keepalived::Read { commands, notes, mut mistakes } = keepalived::read(text);
+    for (line, command) in commands {
+        if let Err(error) = director.execute(command) {
+            mistakes.push(Note { line, message: error.to_string() });
         }
-        mistakes.sort_by_key(|mistake| mistake.line);
-        if mistakes.is_empty() {
-            Ok(notes)
-        } else {
-            Err(mistakes.iter().map(Note::to_string).collect::<Vec<_>>().join("\n"))
-        }
+    }
+    mistakes.sort_by_key(|mistake| mistake.line);
+    if mistakes.is_empty() {
+        Ok(notes)
+    } else {
+        Err(mistakes.iter().map(Note::to_string).collect::<Vec<_>>().join("\n"))
     }
 }
 

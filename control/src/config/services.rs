@@ -4,9 +4,10 @@ use super::check::Check;
 use super::mistake::did_you_mean;
 use super::{Service, raw};
 use crate::command::{
-    Command, ConnectionPage, Counters, DaemonSpec, Error, Netmask, SchedulerFlags, ServerSpec, ServiceName,
+    Command, ConnectionPage, Counters, DaemonSpec, Error, Netmask, Reply, SchedulerFlags, ServerSpec, ServiceName,
     ServiceSpec, Timeouts,
 };
+use crate::ipvsadm::Executor;
 use crate::ipvsadm::address::endpoint;
 use crate::ipvsadm::names::Table;
 use crate::state::{Limits, Live, Observed, State};
@@ -28,7 +29,7 @@ impl Check<'_> {
         daemons: Vec<Spanned<raw::Sync>>,
     ) -> (Vec<Service>, Vec<DaemonSpec>) {
         let limits = Limits { services: u32::MAX, destinations: u32::MAX };
-        let mut trial = Trial(State::new(limits, Tick(0)));
+        let mut trial = Trial::new(limits);
         let daemons = daemons.into_iter().filter_map(|daemon| {
             let span = daemon.span();
             let spec = self.daemon(daemon.into_inner())?;
@@ -52,7 +53,7 @@ impl Check<'_> {
 
     /// True if the director would do it; a mistake there if not.
     fn try_out(&mut self, trial: &mut Trial, span: Range<usize>, command: Command) -> bool {
-        match trial.0.execute(command, &Nothing) {
+        match trial.execute(command) {
             Ok(_) => true,
             Err(error) => {
                 self.wrong(span, error.to_string());
@@ -256,10 +257,22 @@ impl Check<'_> {
 }
 
 /// A director to try things out on.
-struct Trial(State);
+pub(crate) struct Trial(State);
+
+impl Trial {
+    pub fn new(limits: Limits) -> Self {
+        Self(State::new(limits, Tick(0)))
+    }
+}
+
+impl Executor for Trial {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        self.0.execute(command, &Nothing)
+    }
+}
 
 /// It forwards nothing, and has every interface that it is asked for: which there are shows when they are used.
-pub(crate) struct Nothing;
+struct Nothing;
 
 impl Observed for Nothing {
     fn now(&self) -> Tick {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::command::Command;
 use crate::ipvsadm::names::Table;
 
 fn keepalived(text: &str) -> Result<Converted, String> {
@@ -9,7 +10,7 @@ fn keepalived(text: &str) -> Result<Converted, String> {
 /// The rules that a file stands for.
 fn rules(file: &str) -> String {
     let config = Config::parse(file).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{file}"));
-    let mut draft = Draft::new();
+    let mut draft = Trial::new(Limits::default());
     for service in config.services {
         let name = service.spec.service;
         draft.execute(Command::AddService(service.spec)).expect("it was checked");
