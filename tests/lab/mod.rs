@@ -5,7 +5,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 use control::client::Remote;
-use control::command::Reply;
+use control::command::{Reply, WorkerView};
 use control::ipvsadm::Executor as _;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -168,6 +168,31 @@ pub struct Counters {
     pub drops: BTreeMap<String, u64>,
 }
 
+impl Counters {
+    /// Those of workers, added up.
+    pub fn of(workers: &[WorkerView]) -> Self {
+        let mut sum = Self::default();
+        for worker in workers {
+            sum.received += worker.received;
+            sum.forwarded += worker.forwarded;
+            sum.to_kernel += worker.to_kernel;
+            sum.held += worker.held;
+            sum.handed = (sum.handed.0 + worker.handed_out, sum.handed.1 + worker.handed_in);
+            for (reason, frames) in &worker.drops {
+                *sum.drops.entry(reason.clone()).or_default() += frames;
+            }
+        }
+        sum
+    }
+}
+
+/// The workers of the rvsd behind a socket.
+pub fn workers(socket: &Path) -> Vec<WorkerView> {
+    let reply = Remote::new(socket).execute(control::command::Command::Workers).expect("it answers");
+    let Reply::Workers(workers) = reply else { panic!("not about workers: {reply:?}") };
+    workers
+}
+
 /// What a test wants of its rvsd.
 #[derive(Clone, Copy, Default)]
 pub struct Options {
@@ -274,20 +299,7 @@ impl<'lab> Director<'lab> {
 
     /// What its workers counted, added up.
     pub fn counters(&self) -> Counters {
-        let reply = Remote::new(&self.socket).execute(control::command::Command::Workers).expect("it answers");
-        let Reply::Workers(workers) = reply else { panic!("not about workers: {reply:?}") };
-        let mut sum = Counters::default();
-        for worker in workers {
-            sum.received += worker.received;
-            sum.forwarded += worker.forwarded;
-            sum.to_kernel += worker.to_kernel;
-            sum.held += worker.held;
-            sum.handed = (sum.handed.0 + worker.handed_out, sum.handed.1 + worker.handed_in);
-            for (reason, frames) in worker.drops {
-                *sum.drops.entry(reason).or_default() += frames;
-            }
-        }
-        sum
+        Counters::of(&workers(&self.socket))
     }
 
     /// Everything it said so far.
@@ -356,28 +368,35 @@ pub fn config(socket: &Path, options: Options) -> String {
     format!("[control]\nsocket = {socket:?}\n\n{}{}", port(0), port(1))
 }
 
-/// The EAL's arguments for the director's two ports: one control thread, its workers on the CPUs in turn, no file shared
-/// with others.
+/// The EAL's arguments for the director's two ports.
 pub fn eal(prefix: &str, options: Options) -> Vec<String> {
+    let workers = 1 + options.more_workers;
+    let mut arguments = lcores(prefix, workers);
+    arguments.extend([0, 1].map(|number| {
+        let interface = format!("port{number}");
+        format!("--vdev={}{number},{}", options.driver.name(), options.driver.arguments(&interface, workers))
+    }));
+    let memory: &[&str] = if options.huge_pages { &["--in-memory"] } else { &NO_HUGE_PAGES };
+    arguments.extend(memory.iter().map(|&argument| argument.to_owned()));
+    arguments
+}
+
+/// The EAL's arguments for memory that needs nothing of the machine.
+pub const NO_HUGE_PAGES: [&str; 2] = ["--no-huge", "--no-shconf"];
+
+/// The EAL's arguments for a director: one control thread, its workers on the CPUs in turn, no file shared with others.
+pub fn lcores(prefix: &str, workers: usize) -> Vec<String> {
     let allowed = rustix::thread::sched_getaffinity(None).expect("it is this thread's own");
     let cpus: Vec<_> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
-    let workers = 1 + options.more_workers;
     let lcores: Vec<_> = (0..=workers).map(|lcore| format!("{lcore}@{}", cpus[lcore % cpus.len()])).collect();
-    let mut arguments = vec![
+    vec![
         format!("--lcores={}", lcores.join(",")),
         "--no-pci".into(),
         "--no-telemetry".into(),
         format!("--file-prefix={prefix}"),
         "-m".into(),
         "256".into(),
-    ];
-    arguments.extend([0, 1].map(|number| {
-        let interface = format!("port{number}");
-        format!("--vdev={}{number},{}", options.driver.name(), options.driver.arguments(&interface, workers))
-    }));
-    let memory: &[&str] = if options.huge_pages { &["--in-memory"] } else { &["--no-huge", "--no-shconf"] };
-    arguments.extend(memory.iter().map(|&argument| argument.to_owned()));
-    arguments
+    ]
 }
 
 /// The built rvsadm, which is of another package: it is beside rvsd once `cargo build --workspace --bins` has run.
