@@ -8,7 +8,7 @@ use crate::queues::Place;
 use crate::{random, spawn};
 use anyhow::Result;
 use dpdk_ffi::eal::EalHandle;
-use dpdk_ffi::lcore::LcoreTask;
+use dpdk_ffi::lcore::{Lcore, LcoreTask};
 use dpdk_ffi::mbuf::Mbuf;
 use dpdk_ffi::memory::TableMemory;
 use dpdk_ffi::mempool::Mempool;
@@ -26,7 +26,12 @@ use std::thread::JoinHandle;
 
 /// How many workers there are if nobody says: one on each lcore but the main one, at least one.
 pub fn count(eal: &EalHandle) -> usize {
-    eal.lcores().iter().filter(|lcore| !lcore.main).count().max(1)
+    lcores(eal).count().max(1)
+}
+
+/// The lcores that workers run on, in their order: the main one is left to the control side.
+pub fn lcores(eal: &EalHandle) -> impl Iterator<Item = Lcore> {
+    eal.lcores().into_iter().filter(|lcore| !lcore.main)
 }
 
 /// What all workers have in common.
@@ -59,7 +64,7 @@ pub fn start(crew: &Crew<'_>, kits: Vec<Kit>, started: &mut Vec<Task>) -> Result
     let crew_stats: Vec<_> = kits.iter().map(|kit| kit.stats.clone()).collect();
     let mut workers = Vec::with_capacity(kits.len());
     // A worker beyond the lcores runs anywhere.
-    let nodes = crew.eal.lcores().into_iter().filter(|lcore| !lcore.main).map(|lcore| Some(lcore.socket));
+    let nodes = lcores(crew.eal).map(|lcore| Some(lcore.socket));
     for (Kit { wiring, stats, subscription, shared }, node) in kits.into_iter().zip(nodes.chain(repeat(None))) {
         let pipeline = pipeline(crew, &stats, secret, node)?;
         let pipeline = match &crew.spread {
@@ -70,7 +75,7 @@ pub fn start(crew: &Crew<'_>, kits: Vec<Kit>, started: &mut Vec<Task>) -> Result
         let now = crew.clock.now();
         workers.push((lcore::Worker::wired(subscription, pipeline, wiring, link.clone(), link, pool, now), shared));
     }
-    let mut lcores = crew.eal.lcores().into_iter().filter(|lcore| !lcore.main);
+    let mut lcores = lcores(crew.eal);
     let (clock, idle) = (crew.clock, crew.plan.idle);
     let mut start = |(number, (worker, shared)): (usize, (lcore::Worker, Arc<Shared>))| match lcores.next() {
         Some(lcore) => {

@@ -5,6 +5,7 @@ mod clock;
 mod doctor;
 mod kernel_link;
 mod launch;
+mod layout;
 mod lcore;
 mod log;
 mod monitor;
@@ -53,6 +54,9 @@ use workers::Lcores;
 
 /// How often the director's clock moves: rates, forgotten servers, neighbours to keep fresh.
 const TICK: Duration = Duration::from_millis(500);
+
+/// The name of the pool that all frames come from.
+const FRAMES: &str = "rvs_frames";
 
 fn main() -> ExitCode {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
@@ -108,7 +112,7 @@ fn run(eal_arguments: Vec<String>, options: &Options) -> Result<()> {
     let workers = plan.workers.unwrap_or_else(|| launch::count(&eal));
     let pool = Mempool::new(
         &eal,
-        "rvs_frames",
+        FRAMES,
         &MempoolConfig {
             count: plan.mbufs(workers, eal.ports().len()),
             data_room: plan.mbuf_size,
@@ -141,7 +145,7 @@ fn direct(
     let ports = Arc::new(Mutex::new(ports));
     let clock = Clock::start(eal);
     let stats: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(plan.destinations))).collect();
-    let (mirror, director) = mirror_and_director(plan, &ports, clock, &stats)?;
+    let (mirror, director) = mirror_and_director(eal, plan, &ports, clock, &stats)?;
     let rings = Rings::new(&lock(&ports).iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
 
     // The workers.
@@ -281,6 +285,7 @@ type SharedDirector = Arc<Mutex<Director<Lcores>>>;
 
 /// The mirror of the kernel's routes, and the director that follows it.
 fn mirror_and_director(
+    eal: &EalHandle,
     plan: &Plan,
     ports: &Arc<Mutex<Vec<DirectorPort>>>,
     clock: Clock,
@@ -318,7 +323,14 @@ fn mirror_and_director(
             snapshot: publisher.reader(),
         })
     });
-    let lcores = Lcores { clock, shared: shared.collect(), ports: ports.clone(), eyes: Arc::new(Eyes::new()) };
+    let lcores = Lcores {
+        clock,
+        shared: shared.collect(),
+        ports: ports.clone(),
+        eyes: Arc::new(Eyes::new()),
+        lcores: launch::lcores(eal).collect(),
+        burst: packet_io::BURST as u16,
+    };
     let director = Arc::new(Mutex::new(Director::new(builder, publisher, stats.to_vec(), lcores)));
     *guard = Some(director.clone());
     drop(guard);

@@ -60,6 +60,11 @@ impl DirectorPort {
         Ok(())
     }
 
+    /// Which of so many workers has a receive queue; see [`Self::queues_of`].
+    pub fn receiver(&self, queue: u16, workers: usize) -> Option<u32> {
+        usize::from(queue).checked_rem(workers).map(|worker| worker as u32)
+    }
+
     /// The queues of one of so many workers. If there are more than workers, each gets several receive queues; if less,
     /// some get none.
     ///

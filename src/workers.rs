@@ -1,11 +1,14 @@
 //! The running lcores, as the director sees them.
 
 use crate::clock::Clock;
+use crate::layout;
 use crate::lcore::{Question, Request, Shared};
 use crate::ports::DirectorPort;
 use crate::queues::{Eyes, Queues};
-use control::command::{ConnectionPage, Error, ExtendedStat, PortRates, PortStats, PortView};
+use control::command::{ConnectionPage, Error, ExtendedStat, LayoutView, PortRates, PortStats, PortView};
 use control::director::{self, Adjustment, Workers};
+use dpdk_ffi::lcore::Lcore;
+use dpdk_ffi::port::Port;
 use forwarder::clock::Tick;
 use forwarder::pipeline::Listing;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,6 +37,10 @@ pub struct Lcores {
     pub ports: Arc<Mutex<Vec<DirectorPort>>>,
     /// What looks at frames.
     pub eyes: Arc<Eyes>,
+    /// The lcores that the workers run on; those behind them run on threads.
+    pub lcores: Vec<Lcore>,
+    /// Frames that are received at once, at most.
+    pub burst: u16,
 }
 
 impl Lcores {
@@ -101,14 +108,35 @@ impl Workers for Lcores {
 
     fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String> {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        let port = ports.get_mut(usize::from(port)).ok_or("it is gone")?;
-        port.port.set_promiscuous(on).map_err(|error| error.to_string())
+        device(&mut ports, port)?.set_promiscuous(on).map_err(why)
+    }
+
+    fn layout(&mut self) -> LayoutView {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = self.shared.len();
+        LayoutView {
+            burst: self.burst,
+            workers: layout::seats(workers, &self.lcores),
+            ports: (0u16..).zip(ports.iter()).map(|(number, port)| layout::of_port(number, port, workers)).collect(),
+        }
     }
 
     fn adjust(&mut self, to: Adjustment) -> Result<(), String> {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         match to {
-            Adjustment::Burst(frames) => ports.iter().for_each(|port| port.port.set_burst(frames)),
+            Adjustment::Burst(frames) => {
+                self.burst = frames;
+                ports.iter().for_each(|port| port.port.set_burst(frames));
+            }
+            Adjustment::Link(number, up) => device(&mut ports, number)?.set_link(up).map_err(why)?,
+            Adjustment::AllMulticast(number, on) => {
+                device(&mut ports, number)?.set_all_multicast(on).map_err(why)?;
+            }
+            Adjustment::Clear(number, extended) => {
+                let port = device(&mut ports, number)?;
+                let done = if extended { port.reset_extended_stats() } else { port.reset_stats() };
+                done.map_err(why)?;
+            }
             Adjustment::Verbose(level) => self.eyes.set(level),
             Adjustment::Stop(number) => {
                 let port = ports.get_mut(usize::from(number)).ok_or("it is gone")?;
@@ -129,6 +157,19 @@ impl Workers for Lcores {
         }
         Ok(())
     }
+}
+
+/// Why a port's device did not do something, without the number that DPDK knows it by.
+fn why(error: dpdk_ffi::Error) -> String {
+    match error {
+        dpdk_ffi::Error::Port { what, reason, .. } => format!("it cannot {what}: {reason}"),
+        other => other.to_string(),
+    }
+}
+
+/// The device of a port.
+fn device(ports: &mut [DirectorPort], number: u16) -> Result<&mut Port, String> {
+    Ok(&mut ports.get_mut(usize::from(number)).ok_or("it is gone")?.port)
 }
 
 /// A port as it stands. What its driver does not tell is left at zero.

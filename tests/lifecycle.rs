@@ -192,7 +192,8 @@ fn the_console_is_in_the_foreground_if_wanted() {
     fs::write(files.path().join("rules"), "-A -t 10.0.0.1:80 -s rr\n").expect("a new file");
     let lines = format!(
         "load {}\nshow service\nshow port summary all\nfrobnicate\nset verbose 1\nset burst 8\n\
-         port stop 0\nstop\nstop\nport stop 0\nstart\nport start all\nstart\nshow worker 0\n",
+         port stop 0\nstop\nstop\nport stop 0\nstart\nport start all\nstart\nshow worker 0\n\
+         show rxq info 0 0\nshow config fwd\nclear port stats 0\nset link-down port 0\n",
         files.path().join("rules").display()
     );
     for last in ["quit\n", ""] {
@@ -209,10 +210,19 @@ fn the_console_is_in_the_foreground_if_wanted() {
             "packets per burst set to 8\n",
             "Telling cores to stop...\n",
             "Stopping ports...\nChecking link statuses...\nDone\nPort 0: ",
+            "Number of RXDs: 1024\nServed by worker: 0\n",
+            "  RX P=0/Q=0 (socket 0) -> TX by route: P=0/Q=0\n",
+            "  NIC statistics for port 0 cleared\n",
         ] {
             assert!(said.contains(expected), "{expected}: {said}{log}");
         }
-        let refusals = ["Command not found", "stop packet forwarding first", "forwarding not started", "Not all ports"];
+        let refusals = [
+            "Command not found",
+            "stop packet forwarding first",
+            "forwarding not started",
+            "Not all ports",
+            "port 0: it cannot set",
+        ];
         assert!(refusals.iter().all(|refusal| log.contains(refusal)), "{log}");
         assert!(log.contains("packet: received src="), "{log}");
         assert!(!files.path().join("control.sock").exists());

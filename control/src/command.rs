@@ -3,12 +3,14 @@
 //! All of it is plain data that travels as JSON lines. Nothing here parses text or touches a director.
 
 mod error;
+mod layout;
 pub mod mark;
 mod names;
 mod observe;
 mod reply;
 
 pub use error::Error;
+pub use layout::{LayoutView, PortLayout, QueueSettings, QueueView, SeatView};
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, RecentLoad, WorkerView};
@@ -162,6 +164,12 @@ pub enum Command {
         #[serde(default)]
         extended: bool,
     },
+    /// Which worker serves which queue, and how queues are set up: answers [`Reply::Layout`].
+    Layout,
+    /// Frames dropped by reason, over all workers, since this was last cleared: answers [`Reply::Drops`].
+    Drops,
+    /// [`Command::Drops`] counts from zero again; nothing else does.
+    ClearDrops,
     /// Starts forwarding on all workers; fails with [`Error::Forwarding`], and with [`Error::PortsStopped`].
     StartForwarding,
     /// Stops it: workers leave their queues alone, connections age. Fails with [`Error::NotForwarding`].
@@ -191,6 +199,30 @@ pub enum Command {
         /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
         #[serde(default)]
         port: Option<u16>,
+    },
+    /// A port's own counters start from zero, and so do those who read them.
+    ClearPort {
+        /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
+        #[serde(default)]
+        port: Option<u16>,
+        /// All that its driver counts, and not only what every driver counts.
+        #[serde(default)]
+        extended: bool,
+    },
+    /// Lets a port's link come up, or takes it down. Drivers without a link of their own refuse it.
+    SetLink {
+        /// The port ([`Error::NoSuchPort`] if it does not exist).
+        port: u16,
+        /// Up.
+        up: bool,
+    },
+    /// Frames for every multicast address are received, or not.
+    SetAllMulticast {
+        /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
+        #[serde(default)]
+        port: Option<u16>,
+        /// Every address.
+        on: bool,
     },
     /// Frames for every MAC address are received, or only for the port's own.
     SetPromiscuous {
@@ -232,6 +264,10 @@ impl Command {
             | Self::SetVerbose { .. }
             | Self::StartPort { .. }
             | Self::StopPort { .. }
+            | Self::ClearDrops
+            | Self::ClearPort { .. }
+            | Self::SetLink { .. }
+            | Self::SetAllMulticast { .. }
             | Self::SetPromiscuous { .. } => true,
             Self::Services { .. }
             | Self::Connections { .. }
@@ -247,6 +283,8 @@ impl Command {
             | Self::Status
             | Self::Workers
             | Self::Ports { .. }
+            | Self::Layout
+            | Self::Drops
             | Self::Forwarding => false,
         }
     }

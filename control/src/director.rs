@@ -8,7 +8,7 @@ mod meter;
 pub mod still;
 
 use crate::command::{
-    Command, ConnectionPage, ConnectionView, Counters, Error, PortView, RecentLoad, Reply, WorkerView,
+    Command, ConnectionPage, ConnectionView, Counters, Error, LayoutView, PortView, RecentLoad, Reply, WorkerView,
 };
 use crate::publish::Builder;
 use crate::state::{Drained, Limits, Live, Observed, State};
@@ -47,6 +47,10 @@ pub trait Workers {
     /// # Errors
     /// What its driver says.
     fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String>;
+    /// Which of them serves which queue.
+    fn layout(&mut self) -> LayoutView {
+        LayoutView::default()
+    }
     /// Changes how frames are received. Workers on ports in memory have nothing to change.
     ///
     /// # Errors
@@ -67,6 +71,12 @@ pub enum Adjustment {
     Start(u16),
     /// This port is stopped. No frames are forwarded meanwhile.
     Stop(u16),
+    /// This port's link is to be up, or down.
+    Link(u16, bool),
+    /// This port takes all multicast frames, or not.
+    AllMulticast(u16, bool),
+    /// This port counts from zero; with true, all that its driver counts.
+    Clear(u16, bool),
 }
 
 /// Frames that can be received at once. Drivers that use vector instructions receive none of less than four.
@@ -81,6 +91,8 @@ pub struct Director<W> {
     workers: W,
     forwarding: bool,
     baseline: Baseline,
+    /// Since when drops are counted.
+    drops: Baseline,
     meter: Meter,
     journal: Journal,
 }
@@ -100,6 +112,7 @@ impl<W: Workers> Director<W> {
             workers,
             forwarding: true,
             baseline: Baseline::default(),
+            drops: Baseline::default(),
             meter: Meter::default(),
             journal: Journal::default(),
         }
@@ -142,10 +155,23 @@ impl<W: Workers> Director<W> {
                 self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false));
                 Ok(Reply::Done)
             }
+            Command::Layout => Ok(Reply::Layout(self.workers.layout())),
+            Command::Drops => Ok(Reply::Drops(self.drops.drops(&self.worker_views()))),
+            Command::ClearDrops => {
+                self.drops = Baseline::new(self.worker_views(), Vec::new());
+                Ok(Reply::Done)
+            }
             Command::SetBurst { frames } => self.adjust("burst", frames, BURSTS, Adjustment::Burst(frames)),
             Command::SetVerbose { level } => self.adjust("verbose", level.into(), 0..=3, Adjustment::Verbose(level)),
             Command::StartPort { port } => self.adjust_ports(port, Adjustment::Start),
             Command::StopPort { port } => self.adjust_ports(port, Adjustment::Stop),
+            Command::ClearPort { port, extended } => {
+                self.adjust_each(port, |port| Adjustment::Clear(port, extended))?;
+                self.baseline.forget(port);
+                Ok(Reply::Done)
+            }
+            Command::SetLink { port, up } => self.adjust_each(Some(port), |port| Adjustment::Link(port, up)),
+            Command::SetAllMulticast { port, on } => self.adjust_each(port, |port| Adjustment::AllMulticast(port, on)),
             Command::SetPromiscuous { port, on } => {
                 for view in self.ports(port, false)? {
                     let port = view.port;
@@ -173,11 +199,15 @@ impl<W: Workers> Director<W> {
     }
 
     fn adjust_ports(&mut self, port: Option<u16>, to: fn(u16) -> Adjustment) -> Result<Reply, Error> {
-        let ports = self.ports(port, false)?;
+        self.ports(port, false)?;
         if self.forwarding {
             return Err(Error::StopFirst);
         }
-        for PortView { port, .. } in ports {
+        self.adjust_each(port, to)
+    }
+
+    fn adjust_each(&mut self, port: Option<u16>, to: impl Fn(u16) -> Adjustment) -> Result<Reply, Error> {
+        for PortView { port, .. } in self.ports(port, false)? {
             self.workers.adjust(to(port)).map_err(|why| Error::Port { port, why })?;
         }
         Ok(Reply::Done)

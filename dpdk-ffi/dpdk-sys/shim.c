@@ -39,6 +39,11 @@ uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, 
 	return rte_eth_tx_burst(port, queue, frames, n);
 }
 
+int shim_rx_used(uint16_t port, uint16_t queue)
+{
+	return rte_eth_rx_queue_count(port, queue);
+}
+
 struct rte_mbuf *shim_alloc(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_alloc(pool);

@@ -51,9 +51,13 @@ static const uint32_t SHIM_NO_OWNER = RTE_ETH_DEV_NO_OWNER;
 static const uint32_t SHIM_MAX_LCORES = RTE_MAX_LCORE;
 static const uint32_t SHIM_POOL_CACHE_MAX = RTE_MEMPOOL_CACHE_MAX_SIZE;
 static const uint32_t SHIM_NAME_SIZE = RTE_ETH_NAME_MAX_LEN;
+static const uint32_t SHIM_QUEUE_STARTED = RTE_ETH_QUEUE_STATE_STARTED;
 
 uint16_t shim_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t n);
 uint16_t shim_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t n);
+
+/* Descriptors of a receive queue that hold frames nobody has taken, or a negative errno. */
+int shim_rx_used(uint16_t port, uint16_t queue);
 
 /* A fresh frame of length 0, or NULL. */
 struct rte_mbuf *shim_alloc(struct rte_mempool *pool);

@@ -19,6 +19,7 @@ pub mod eal;
 pub mod error;
 pub mod hotplug;
 pub mod lcore;
+pub mod link;
 pub mod log;
 pub mod mbuf;
 pub mod memory;
@@ -26,6 +27,7 @@ pub mod mempool;
 pub mod port;
 pub mod prefetch;
 pub mod queue;
+pub mod queue_info;
 pub mod stats;
 pub mod telemetry;
 

@@ -191,17 +191,6 @@ impl Default for PortConfig {
     }
 }
 
-/// The state of a port's link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// True if frames can pass.
-    pub up: bool,
-    /// Mbit/s, if known.
-    pub speed: Option<u32>,
-    /// True for full duplex.
-    pub full_duplex: bool,
-}
-
 /// A port, owned. It is stopped and closed when it and all its queues were dropped.
 #[derive(Debug)]
 pub struct Port {
@@ -228,6 +217,8 @@ struct Queues {
     gone: bool,
     rx: Vec<bool>,
     tx: Vec<bool>,
+    /// Descriptors of each receive queue, and of each transmit queue.
+    descriptors: (u16, u16),
 }
 
 impl Queues {
@@ -374,6 +365,7 @@ impl Port {
         }
         queues.rx = vec![false; usize::from(config.rx_queues)];
         queues.tx = vec![false; usize::from(config.tx_queues)];
+        queues.descriptors = (rx, tx);
         drop(queues);
         if let Some(mtu) = config.mtu {
             self.set_mtu(mtu)?;
@@ -474,6 +466,18 @@ impl Port {
         Ok(())
     }
 
+    /// The descriptors of a queue that is set up, and whether its port is started.
+    pub(crate) fn set_up(&self, direction: &'static str, queue: u16) -> Result<(u16, bool), Error> {
+        let queues = self.shared.queues();
+        let (rx, tx) = queues.descriptors;
+        let (all, descriptors) = if direction == "rx" { (&queues.rx, rx) } else { (&queues.tx, tx) };
+        if usize::from(queue) < all.len() {
+            Ok((descriptors, queues.started))
+        } else {
+            Err(Error::NoSuchQueue { port: self.shared.id, direction, queue })
+        }
+    }
+
     /// There is nothing to close any more: the device was removed.
     pub(crate) fn forget_device(&self) {
         self.shared.queues().gone = true;
@@ -530,24 +534,6 @@ impl Port {
         self.shared.refused.load(Relaxed)
     }
 
-    /// The state of its link, without waiting for it to settle.
-    ///
-    /// # Errors
-    /// [`Error::Port`].
-    pub fn link(&self) -> Result<Link, Error> {
-        // SAFETY: the structure is plain numbers, for which zero is valid, and the call fills it. Needed because it is C's.
-        let (result, link) = unsafe {
-            let mut link: sys::rte_eth_link = std::mem::zeroed();
-            (sys::rte_eth_link_get_nowait(self.shared.id, &raw mut link), link)
-        };
-        self.check("tell its link's state", result)?;
-        Ok(Link {
-            up: link.link_status() == 1,
-            speed: (link.link_speed != sys::SHIM_SPEED_UNKNOWN && link.link_speed != 0).then_some(link.link_speed),
-            full_duplex: link.link_duplex() == 1,
-        })
-    }
-
     /// Sets its MAC address, and that of its kernel interface if it has one.
     ///
     /// # Errors
@@ -582,6 +568,18 @@ impl Port {
         let result =
             unsafe { if on { sys::rte_eth_promiscuous_enable(id) } else { sys::rte_eth_promiscuous_disable(id) } };
         if result == -libc::ENOTSUP { Ok(()) } else { self.check("change its promiscuous mode", result) }
+    }
+
+    /// Receives frames for every multicast address, or no more.
+    ///
+    /// # Errors
+    /// [`Error::Port`].
+    pub fn set_all_multicast(&mut self, on: bool) -> Result<(), Error> {
+        let id = self.shared.id;
+        // SAFETY: takes no pointer. Needed because it is C's.
+        let result =
+            unsafe { if on { sys::rte_eth_allmulticast_enable(id) } else { sys::rte_eth_allmulticast_disable(id) } };
+        if result == -libc::ENOTSUP { Ok(()) } else { self.check("change how it takes multicast", result) }
     }
 }
 

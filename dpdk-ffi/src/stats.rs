@@ -58,6 +58,15 @@ impl Port {
         self.check("reset its counters", unsafe { sys::rte_eth_stats_reset(self.shared.id) })
     }
 
+    /// Starts all that its driver counts from zero.
+    ///
+    /// # Errors
+    /// [`Error::Port`] if the driver cannot.
+    pub fn reset_extended_stats(&mut self) -> Result<(), Error> {
+        // SAFETY: takes no pointer. Needed because it is C's.
+        self.check("reset its extended counters", unsafe { sys::rte_eth_xstats_reset(self.shared.id) })
+    }
+
     /// All that its driver counts, by the driver's names and in its order.
     ///
     /// # Errors

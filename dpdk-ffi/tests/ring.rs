@@ -209,6 +209,18 @@ fn ring(eal: &EalHandle, pool: &mut Mempool) {
     assert_eq!(expected, 1023);
     assert_eq!(tx.transmit(&mut burst), 1);
 
+    let queue = port.rx_queue_info(0).unwrap();
+    assert_eq!((queue.descriptors, queue.used), (1024, None), "net_ring does not count what waits");
+    assert_eq!(port.tx_queue_info(0).unwrap().descriptors, 1024);
+    assert!(matches!(port.rx_queue_info(1), Err(Error::NoSuchQueue { direction: "rx", queue: 1, .. })));
+    assert_eq!(port.offloads().unwrap(), (0, 0));
+    port.set_link(false).unwrap();
+    assert!(!port.link().unwrap().up);
+    port.set_link(true).unwrap();
+    assert!(port.link().unwrap().up);
+    port.set_all_multicast(true).unwrap();
+    port.reset_extended_stats().unwrap();
+
     // What waits in the device when it is closed is the next owner's: take it out.
     assert_eq!(rx.receive(&mut received), 1);
     received.clear();

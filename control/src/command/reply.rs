@@ -1,9 +1,11 @@
 //! Answers, as data: a front end formats them.
 
 use super::{
-    Command, DaemonSpec, Error, ForwardingView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts, WorkerView,
+    Command, DaemonSpec, Error, ForwardingView, LayoutView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts,
+    WorkerView,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The answer to a command that was not refused.
@@ -44,6 +46,10 @@ pub enum Reply {
     Ports(Vec<PortView>),
     /// What was forwarded.
     Forwarding(ForwardingView),
+    /// Which worker serves which queue.
+    Layout(LayoutView),
+    /// Frames dropped, by reason; every reason is there.
+    Drops(BTreeMap<String, u64>),
 }
 
 /// A service as it stands.

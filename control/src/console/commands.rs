@@ -29,6 +29,12 @@ pub enum Verb {
     ShowDrop,
     ShowException,
     ShowPort,
+    ShowDevice,
+    ShowQueue,
+    ShowUsed,
+    ShowLayout,
+    ClearPort,
+    ClearDrop,
     ShowForwarding,
     ClearForwarding,
     AddService,
@@ -46,6 +52,8 @@ pub enum Verb {
     AddMark,
     DeleteMark,
     SetPromiscuous,
+    SetAllMulticast,
+    SetLink,
     SetBurst,
     SetVerbose,
     StartPort,
@@ -150,6 +158,15 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
         "Show the frames for the kernel, by class: passed, and over the class's rate."),
     (Verb::ShowPort, Section::Display, "show port (info|stats|xstats|summary) (PORT|all) [json]",
         "Show what a port is, or what it counted."),
+    (Verb::ShowDevice, Section::Display, "show device info (DEVICE|all) [json]", "Show the ports of a device."),
+    (Verb::ShowQueue, Section::Display, "show (rxq|txq) info PORT QUEUE [json]", "Show how a queue of a port is set up."),
+    (Verb::ShowUsed, Section::Display, "show port PORT rxq QUEUE desc used count [json]",
+        "Show how many frames wait in a receive queue, if the driver tells."),
+    (Verb::ShowLayout, Section::Display, "show config (rxtx|cores|fwd) [json]",
+        "Show how queues are set up, which lcores forward, or which worker serves which queue."),
+    (Verb::ClearPort, Section::Display, "clear port (stats|xstats) (PORT|all)",
+        "Let a port count from zero: what all drivers count, or all that its own does."),
+    (Verb::ClearDrop, Section::Display, "clear drop", "Let show drop count from zero; other counters go on."),
     (Verb::ShowForwarding, Section::Display, "show fwd stats all [json]",
         "Show what was forwarded since the start of forwarding, by port and by worker."),
     (Verb::ClearForwarding, Section::Display, "clear fwd stats all", "Count what is forwarded from zero."),
@@ -191,6 +208,9 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
         "Write a configuration file that describes what runs, or what another file says, without what is so anyway."),
     (Verb::ShowStatus, Section::Display, "show status [json]", "Show since when the director runs, and how its file was read."),
     (Verb::SetPromiscuous, Section::Ports, "set promisc (PORT|all) (on|off)", "Receive frames for every MAC address, or not."),
+    (Verb::SetAllMulticast, Section::Ports, "set allmulti (PORT|all) (on|off)",
+        "Receive frames for every multicast address, or not."),
+    (Verb::SetLink, Section::Ports, "set (link-up|link-down) port PORT", "Let a port's link come up, or take it down."),
     (Verb::StartPort, Section::Ports, "port start (PORT|all)", "Start a stopped port. Packet forwarding must be stopped."),
     (Verb::StopPort, Section::Ports, "port stop (PORT|all)", "Stop a port. Packet forwarding must be stopped."),
     (Verb::ResetPort, Section::Ports, "port reset (PORT|all)", "Stop a port and start it again."),
@@ -219,9 +239,9 @@ static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
 /// Whether a word can stand for an argument. The meaning of most is looked at later, so that what is wrong with it can
 /// be said.
 pub(super) fn takes(argument: &str, word: &str) -> bool {
-    const NUMBERS: [&str; 14] = [
-        "PORT", "LEVEL", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN", "WEIGHT", "UPPER",
-        "LOWER",
+    const NUMBERS: [&str; 15] = [
+        "PORT", "QUEUE", "LEVEL", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN", "WEIGHT",
+        "UPPER", "LOWER",
     ];
     match argument {
         "ENTRY" => proc::FILES.contains(&word),
@@ -349,6 +369,10 @@ mod tests {
             ("set timeout 900 120", Err("Bad arguments")),
             ("set vs sync_threshold 3 50", Ok(Verb::SetSetting)),
             ("load_echo f", Ok(Verb::Load)),
+            ("show port 0 rxq 1 desc used count", Ok(Verb::ShowUsed)),
+            ("show rxq info 0 0", Ok(Verb::ShowQueue)),
+            ("show txq info 0", Err("Bad arguments")),
+            ("set link-up port 0", Ok(Verb::SetLink)),
         ];
         for (line, expected) in rows {
             assert_eq!(verb(line), expected, "{line}");
@@ -383,7 +407,8 @@ mod tests {
             choices(&words).iter().map(|choice| format!("{:?}", choice.next)).collect()
         };
         assert!(words("").contains(&"Word(\"service\")".to_owned()));
-        assert_eq!(words("show port"), ["info", "stats", "xstats", "summary"].map(|word| format!("Word({word:?})")));
+        let kinds = ["info", "stats", "xstats", "summary"].map(|word| format!("Word({word:?})"));
+        assert_eq!(words("show port"), [&kinds[..], &["Argument(\"PORT\")".to_owned()]].concat());
         assert!(words("show port info all").contains(&"Return".to_owned()));
         assert!(words("nothing").is_empty());
     }

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_line_is_completed_by_words_values_and_names() {
         assert_eq!(shown("show po"), ["port"]);
-        assert_eq!(shown("show port "), ["info", "stats", "xstats", "summary"]);
+        assert_eq!(shown("show port "), ["info", "stats", "xstats", "summary", "0", "1"]);
         assert_eq!(shown("show port info "), ["0", "1", "all"]);
         assert_eq!(shown("show port info al"), ["all"]);
         assert_eq!(shown("set timeout "), ["TCP"]);

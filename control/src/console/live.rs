@@ -22,7 +22,13 @@ impl<E: Executor> Values for Live<E> {
             "REASON" => own(&mut DropReason::ALL.iter().map(|reason| reason.name())),
             "SCHEDULER" => own(&mut SCHEDULERS.iter().map(|known| known.name)),
             "ENGINE" => own(&mut ["sip"].into_iter()),
-            "PORT" if words.contains(&"port") || words.contains(&"promisc") => self.ports(),
+            "PORT" if ["port", "promisc", "allmulti", "rxq", "txq"].iter().any(|word| words.contains(word)) => {
+                self.ports()
+            }
+            "DEVICE" => match self.0.execute(Command::Ports { port: None, extended: false }) {
+                Ok(Reply::Ports(ports)) => ports.into_iter().map(|port| port.device).collect(),
+                _ => Vec::new(),
+            },
             "WORKER" => match self.0.execute(Command::Workers) {
                 Ok(Reply::Workers(workers)) => workers.iter().map(|worker| worker.worker.to_string()).collect(),
                 _ => Vec::new(),

@@ -42,12 +42,19 @@ impl Console<'_> {
                 None => self.show_all_workers(json),
                 Some(number) => self.show_worker(number, json),
             },
-            Verb::ShowDrop if json => {
-                self.show_workers(false, |workers| show::drops_json(workers, said.argument("REASON")))
-            }
-            Verb::ShowDrop => self.show_workers(false, |workers| show::drops(workers, said.argument("REASON"))),
+            Verb::ShowDrop => self.show(Command::Drops, false, |reply| match reply {
+                Reply::Drops(all) if json => show::drops_json(&all, said.argument("REASON")),
+                Reply::Drops(all) => show::drops(&all, said.argument("REASON")),
+                _ => String::new(),
+            }),
+            Verb::ClearDrop => self.executor.execute(Command::ClearDrops).map(|_| ()),
             Verb::ShowException => self.show_workers(json, show::classes),
             Verb::ShowPort => self.show_port(said),
+            Verb::ShowDevice => self.show_device(said),
+            Verb::ShowQueue => self.show_queue(said),
+            Verb::ShowUsed => self.show_used(said),
+            Verb::ShowLayout => self.show_layout(said),
+            Verb::ClearPort => self.clear_port(said),
             Verb::ShowForwarding => self.show(Command::Forwarding, json, |reply| match reply {
                 Reply::Forwarding(view) => show::forwarding(&view),
                 _ => String::new(),
@@ -84,6 +91,11 @@ impl Console<'_> {
                 let command = Command::SetPromiscuous { port: said.number("PORT"), on: said.has("on") };
                 self.executor.execute(command).map(|_| ())
             }
+            Verb::SetAllMulticast => {
+                let command = Command::SetAllMulticast { port: said.number("PORT"), on: said.has("on") };
+                self.executor.execute(command).map(|_| ())
+            }
+            Verb::SetLink => self.set_link(said),
             Verb::SetBurst => {
                 let frames = said.number("N").unwrap_or(u16::MAX);
                 let told = format!("Number of packets per burst set to {frames}\n");
@@ -114,23 +126,10 @@ impl Console<'_> {
     }
 
     /// Says so when it is done.
-    fn tell_done(&mut self, command: Command, told: &str) -> Result<(), Error> {
+    pub(super) fn tell_done(&mut self, command: Command, told: &str) -> Result<(), Error> {
         self.executor.execute(command)?;
         self.print(told);
         Ok(())
-    }
-
-    fn start_port(&mut self, port: Option<u16>) -> Result<(), Error> {
-        self.executor.execute(Command::StartPort { port })?;
-        self.show(Command::Ports { port, extended: false }, false, |reply| {
-            let Reply::Ports(ports) = reply else { return String::new() };
-            let lines: String = ports.iter().map(|view| format!("Port {}: {}\n", view.port, view.mac)).collect();
-            lines + "Checking link statuses...\nDone\n"
-        })
-    }
-
-    fn stop_port(&mut self, port: Option<u16>) -> Result<(), Error> {
-        self.tell_done(Command::StopPort { port }, "Stopping ports...\nChecking link statuses...\nDone\n")
     }
 
     fn proc_json(&mut self, entry: &str) -> Result<(), Error> {
@@ -141,7 +140,12 @@ impl Console<'_> {
     }
 
     /// Asks, and prints the answer as JSON or in words.
-    fn show(&mut self, command: Command, json: bool, words: impl FnOnce(Reply) -> String) -> Result<(), Error> {
+    pub(super) fn show(
+        &mut self,
+        command: Command,
+        json: bool,
+        words: impl FnOnce(Reply) -> String,
+    ) -> Result<(), Error> {
         let reply = self.executor.execute(command)?;
         let text = if json { self::json(&reply) } else { words(reply) };
         self.print(&text);
@@ -173,20 +177,6 @@ impl Console<'_> {
         let text = if json { self::json(&Reply::Workers(vec![worker])) } else { show::worker(&worker) };
         self.print(&text);
         Ok(())
-    }
-
-    fn show_port(&mut self, said: &Matched) -> Result<(), Error> {
-        let command = Command::Ports { port: said.number("PORT"), extended: said.has("xstats") };
-        let json = self.json || said.has("json");
-        self.show(command, json, |reply| {
-            let Reply::Ports(ports) = reply else { return String::new() };
-            match said.one_of(&["info", "stats", "xstats"]) {
-                Some("info") => ports.iter().map(show::port_info).collect(),
-                Some("stats") => ports.iter().map(show::port_stats).collect(),
-                Some("xstats") => ports.iter().map(show::port_xstats).collect(),
-                _ => show::port_summary(&ports),
-            }
-        })
     }
 
     fn mark(&mut self, said: &Matched, command: fn(MarkSpec) -> Command) -> Result<(), Error> {

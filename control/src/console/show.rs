@@ -149,26 +149,26 @@ fn dropped(workers: &[WorkerView]) -> Vec<(&'static str, u64)> {
     sums.filter(|&(_, frames)| frames > 0).collect()
 }
 
-/// The reasons to show: those with a count, or one whatever its count.
-fn chosen(workers: &[WorkerView], reason: Option<&str>) -> Vec<(String, u64)> {
+/// The reasons to show: those with a count, in the order in which a packet meets them, or one whatever its count.
+fn chosen<'a>(all: &BTreeMap<String, u64>, reason: Option<&'a str>) -> Vec<(&'a str, u64)> {
+    let count = |reason: &str| all.get(reason).copied().unwrap_or_default();
     match reason {
-        None => dropped(workers).into_iter().map(|(reason, frames)| (reason.to_owned(), frames)).collect(),
-        Some(reason) => {
-            let sum = workers.iter().filter_map(|worker| worker.drops.get(reason)).sum();
-            vec![(reason.to_owned(), sum)]
+        None => {
+            DropReason::ALL.iter().map(|reason| (reason.name(), count(reason.name()))).filter(|row| row.1 > 0).collect()
         }
+        Some(reason) => vec![(reason, count(reason))],
     }
 }
 
 /// `show drop`.
-pub(super) fn drops(workers: &[WorkerView], reason: Option<&str>) -> String {
-    let rows = chosen(workers, reason).into_iter().map(|(reason, frames)| [reason, frames.to_string()]);
+pub(super) fn drops(all: &BTreeMap<String, u64>, reason: Option<&str>) -> String {
+    let rows = chosen(all, reason).into_iter().map(|(reason, frames)| [reason.to_owned(), frames.to_string()]);
     table(["reason", "frames"], &rows.collect::<Vec<_>>())
 }
 
 /// `show drop json`.
-pub(super) fn drops_json(workers: &[WorkerView], reason: Option<&str>) -> String {
-    let all: BTreeMap<_, _> = chosen(workers, reason).into_iter().collect();
+pub(super) fn drops_json(all: &BTreeMap<String, u64>, reason: Option<&str>) -> String {
+    let all: BTreeMap<_, _> = chosen(all, reason).into_iter().collect();
     serde_json::json!({ "drops": all }).to_string() + "\n"
 }
 
@@ -441,16 +441,13 @@ mod tests {
     }
 
     #[test]
-    fn drops_are_summed_over_workers() {
-        let view = |frames| {
-            let stats = WorkerStats::new(0);
-            stats.drops[DropReason::NoRoute as usize].add(frames);
-            WorkerView::new(0, &stats, 0)
-        };
-        let workers = [view(2), view(3)];
-        assert_eq!(drops(&workers, None), "reason    frames\nno_route       5\n");
-        assert_eq!(drops(&workers, Some("too_big")), "reason   frames\ntoo_big       0\n");
-        assert_eq!(drops_json(&workers, None), "{\"drops\":{\"no_route\":5}}\n");
+    fn drops_are_shown_by_reason() {
+        let stats = WorkerStats::new(0);
+        stats.drops[DropReason::NoRoute as usize].add(5);
+        let all = WorkerView::new(0, &stats, 0).drops;
+        assert_eq!(drops(&all, None), "reason    frames\nno_route       5\n");
+        assert_eq!(drops(&all, Some("too_big")), "reason   frames\ntoo_big       0\n");
+        assert_eq!(drops_json(&all, None), "{\"drops\":{\"no_route\":5}}\n");
     }
 
     #[test]

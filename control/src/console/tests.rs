@@ -107,6 +107,21 @@ fn lines_of_our_own() {
         ("set burst", "Bad arguments\n", Outcome::Usage),
         ("set verbose 1", "Change verbose level to 1\n", Outcome::Done),
         ("set verbose 4", "'4' is no value for verbose (0 to 3)\n", Outcome::Refused),
+        ("set allmulti all on", "", Outcome::Done),
+        ("set link-down port 1", "", Outcome::Done),
+        ("set link-up port 7", valid, Outcome::Refused),
+        ("clear port stats 1", "\n  NIC statistics for port 1 cleared\n", Outcome::Done),
+        ("clear port xstats 7", valid, Outcome::Refused),
+        ("clear drop", "", Outcome::Done),
+        ("show rxq info 7 0", valid, Outcome::Refused),
+        ("show rxq info 0 1", "Invalid RX queue 1 (>= nb_rxq=1)\n", Outcome::Refused),
+        (
+            "show port 0 rxq 0 desc used count",
+            "port 0: its driver does not tell how many frames wait\n",
+            Outcome::Refused,
+        ),
+        ("show config cores", "List of forwarding lcores: 1\n", Outcome::Done),
+        ("show device info nosuch", "no device matches 'nosuch'\n", Outcome::Refused),
         ("port stop all", "Please stop packet forwarding first\n", Outcome::Refused),
         ("port stop 7", valid, Outcome::Refused),
         ("port", "Bad arguments\n", Outcome::Usage),
@@ -116,6 +131,15 @@ fn lines_of_our_own() {
         assert_eq!(session.say(line), (text.to_owned(), outcome), "{line}");
     }
     assert_eq!(session.0.workers().promiscuous, [(0, true), (0, false), (1, false)]);
+    let adjusted = [Adjustment::AllMulticast(0, true), Adjustment::AllMulticast(1, true)];
+    assert!(
+        session
+            .0
+            .workers()
+            .adjustments
+            .starts_with(&[&[Adjustment::Burst(16), Adjustment::Verbose(1)], &adjusted[..]].concat())
+    );
+    assert!(session.0.workers().adjustments.ends_with(&[Adjustment::Link(1, false), Adjustment::Clear(1, false)]));
     assert!(session.text("show vs").contains("expire_nodest_conn = 1\n"));
     assert!(session.text("show vs --json").starts_with("{\"settings\":["));
 }
@@ -142,6 +166,35 @@ fn forwarding_stops_with_its_statistics_and_counts_anew() {
     assert_eq!((&view["running"], &view["workers"][0]["received"]), (&true.into(), &1.into()));
     assert_eq!(view["workers"][0]["drops"]["no_route"], 0);
     assert_eq!(session.text("show drop"), "reason    frames\nno_route       4\n", "other counters go on");
+    session.text("clear drop");
+    session.count(|stats| stats.drops[DropReason::NoRoute as usize].add(2));
+    assert_eq!(session.text("show drop no_route json"), "{\"drops\":{\"no_route\":2}}\n");
+    session.text("clear port stats all");
+    session.0.workers().ports[0].stats.rx_packets = 30;
+    let json: serde_json::Value = serde_json::from_str(&session.text("show fwd stats all json")).unwrap();
+    assert_eq!(json["forwarding"]["ports"][0]["stats"]["rx_packets"], 30, "from zero, whatever it was before");
+}
+
+#[test]
+fn queues_and_devices_are_shown() {
+    let mut session = Session::new();
+    let rows = [
+        ("show rxq info 0 0", "Number of RXDs: 512\nServed by worker: 0\n"),
+        ("show txq info 1 0", "Infos for port 1 , TX queue 0 "),
+        ("show config rxtx", "  port 1: RX queue number: 1 Tx queue number: 1\n"),
+        (
+            "show config fwd",
+            "worker 0, forwards packets on 2 streams:\n  RX P=0/Q=0 (socket any) -> TX by route: P=0/Q=0 P=1/Q=0\n",
+        ),
+        ("show device info net_null1", "\tPort id: 1\n"),
+        ("show config fwd json", "{\"layout\":{\"burst\":32,"),
+        ("show rxq info 0 0 json", "{\"queue\":{\"descriptors\":512,\"worker\":0}}\n"),
+        ("show device info all json", "\"device\":\"net_null1\""),
+    ];
+    for (line, text) in rows {
+        let (said, outcome) = session.say(line);
+        assert!(said.contains(text) && outcome == Outcome::Done, "{line}: {said}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::command::{ForwardingView, PortRates, PortStats, PortView, RecentLoad, WorkerView};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Rates are those of the last second or so: the clock is looked at a little more often.
 const PERIOD: u32 = TICKS_PER_SECOND * 9 / 10;
@@ -92,6 +92,22 @@ impl Baseline {
         Self { workers, ports }
     }
 
+    /// A port, or all, counts from zero by itself.
+    pub fn forget(&mut self, port: Option<u16>) {
+        self.ports.retain(|view| port.is_some_and(|port| port != view.port));
+    }
+
+    /// Frames dropped since, by reason.
+    pub fn drops(&self, workers: &[WorkerView]) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for view in self.since(true, workers, Vec::new()).workers {
+            for (reason, frames) in view.drops {
+                *sums.entry(reason).or_default() += frames;
+            }
+        }
+        sums
+    }
+
     /// What was counted since.
     pub fn since(&self, running: bool, workers: &[WorkerView], mut ports: Vec<PortView>) -> ForwardingView {
         for view in &mut ports {
@@ -144,6 +160,7 @@ mod tests {
         let baseline = Baseline::new(vec![worker.clone()], vec![port(7, 70)]);
         worker.received = 25;
         worker.drops.insert("no_route".to_owned(), 5);
+        assert_eq!(baseline.drops(std::slice::from_ref(&worker))["no_route"], 1);
         let view = baseline.since(true, &[worker], vec![port(9, 90)]);
         assert_eq!((view.workers[0].received, view.workers[0].entries, view.workers[0].drops["no_route"]), (15, 3, 1));
         assert_eq!(view.ports[0].stats.rx_packets, 2);

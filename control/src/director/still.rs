@@ -1,7 +1,9 @@
 //! Workers that forward nothing: to try out what a director would do, and for tests.
 
 use super::{Adjustment, Director, Workers};
-use crate::command::{Command, ConnectionPage, ConnectionView, Error, PortView, Reply};
+use crate::command::{
+    Command, ConnectionPage, ConnectionView, Error, LayoutView, PortLayout, PortView, QueueView, Reply, SeatView,
+};
 use crate::ipvsadm::Executor;
 use crate::publish::Builder;
 use forwarder::clock::Tick;
@@ -71,6 +73,16 @@ impl Workers for Still {
     fn set_promiscuous(&mut self, port: u16, on: bool) -> Result<(), String> {
         self.promiscuous.push((port, on));
         Ok(())
+    }
+
+    fn layout(&mut self) -> LayoutView {
+        let queue = || vec![QueueView { worker: Some(0), descriptors: 512, ..QueueView::default() }];
+        let port = |view: &PortView| PortLayout { port: view.port, rx: queue(), tx: queue(), ..PortLayout::default() };
+        LayoutView {
+            burst: 32,
+            workers: vec![SeatView { lcore: Some(1), ..SeatView::default() }],
+            ports: self.ports.iter().map(port).collect(),
+        }
     }
 
     fn adjust(&mut self, to: Adjustment) -> Result<(), String> {
