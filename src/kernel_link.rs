@@ -13,33 +13,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Frames on their way to the kernel, over all ports.
+/// Frames of a worker on their way to the kernel, over all ports.
 const TO_KERNEL: usize = 1024;
 /// Frames on their way from the kernel, each port.
 const FROM_KERNEL: usize = 512;
-/// Neighbours that workers ask for.
+/// Neighbours that a worker asks for.
 const ASKED: usize = 64;
 /// How long the thread sleeps when there is nothing to carry.
 const NAP: Duration = Duration::from_micros(50);
 
-/// What workers and the carrying thread share.
+/// What workers and the carrying thread share. No two workers write to the same of it.
 #[derive(Debug)]
 pub struct Rings {
-    to_kernel: ArrayQueue<(u16, Mbuf)>,
+    /// By worker.
+    workers: Vec<Outgoing>,
+    /// By port: each port's kernel interface is one worker's.
     from_kernel: Vec<Option<ArrayQueue<Mbuf>>>,
-    asked: ArrayQueue<Waiting>,
     stop: AtomicBool,
     /// Frames that a kernel interface did not take, or that the worker had no room for.
     pub lost: AtomicU64,
 }
 
+/// What a worker has for the kernel.
+#[derive(Debug)]
+struct Outgoing {
+    frames: ArrayQueue<(u16, Mbuf)>,
+    asked: ArrayQueue<Waiting>,
+}
+
 impl Rings {
-    /// Rings for ports, of which those marked have a kernel interface.
-    pub fn new(interfaces: &[bool]) -> Arc<Self> {
+    /// Rings of so many workers, for ports of which those marked have a kernel interface.
+    pub fn new(workers: usize, interfaces: &[bool]) -> Arc<Self> {
+        let outgoing = || Outgoing { frames: ArrayQueue::new(TO_KERNEL), asked: ArrayQueue::new(ASKED) };
         Arc::new(Self {
-            to_kernel: ArrayQueue::new(TO_KERNEL),
+            workers: (0..workers).map(|_| outgoing()).collect(),
             from_kernel: interfaces.iter().map(|&exists| exists.then(|| ArrayQueue::new(FROM_KERNEL))).collect(),
-            asked: ArrayQueue::new(ASKED),
             stop: AtomicBool::new(false),
             lost: AtomicU64::new(0),
         })
@@ -51,9 +59,15 @@ impl Rings {
     }
 }
 
-/// A worker's end.
+/// The end of the worker of this number.
 #[derive(Clone, Debug)]
-pub struct Link(pub Arc<Rings>);
+pub struct Link(pub Arc<Rings>, pub usize);
+
+impl Link {
+    fn outgoing(&self) -> Option<&Outgoing> {
+        self.0.workers.get(self.1)
+    }
+}
 
 impl KernelLink for Link {
     type Frame = Mbuf;
@@ -63,7 +77,8 @@ impl KernelLink for Link {
     }
 
     fn send(&mut self, port: u16, frame: Mbuf) -> Result<(), Mbuf> {
-        self.0.to_kernel.push((port, frame)).map_err(|(_, frame)| frame)
+        let Some(outgoing) = self.outgoing() else { return Err(frame) };
+        outgoing.frames.push((port, frame)).map_err(|(_, frame)| frame)
     }
 
     fn receive(&mut self, port: u16, burst: &mut Burst<Mbuf>) -> usize {
@@ -85,7 +100,7 @@ impl KernelLink for Link {
 impl Resolver for Link {
     fn resolve(&mut self, waiting: Waiting) {
         // When too many ask, this one asks again with its next packet.
-        let _ = self.0.asked.push(waiting);
+        let _ = self.outgoing().map(|outgoing| outgoing.asked.push(waiting));
     }
 }
 
@@ -107,15 +122,16 @@ pub fn carry(eal: &EalHandle, rings: &Rings, mut interfaces: Vec<Interface>, ask
     let mut incoming = Burst::new();
     while !rings.stop.load(Relaxed) {
         let mut carried = 0;
-        while carried < 4 * packet_io::BURST
-            && let Some((port, frame)) = rings.to_kernel.pop()
-        {
-            carried += 1;
-            let Some(index) = interfaces.iter().position(|interface| interface.port == port) else { continue };
-            if outgoing[index].is_full() {
-                write(&mut interfaces[index], &mut outgoing[index], rings);
+        for worker in &rings.workers {
+            for _ in 0..4 * packet_io::BURST {
+                let Some((port, frame)) = worker.frames.pop() else { break };
+                carried += 1;
+                let Some(index) = interfaces.iter().position(|interface| interface.port == port) else { continue };
+                if outgoing[index].is_full() {
+                    write(&mut interfaces[index], &mut outgoing[index], rings);
+                }
+                let _ = outgoing[index].push(frame);
             }
-            let _ = outgoing[index].push(frame);
         }
         for (interface, burst) in interfaces.iter_mut().zip(&mut outgoing) {
             write(interface, burst, rings);
@@ -125,7 +141,7 @@ pub fn carry(eal: &EalHandle, rings: &Rings, mut interfaces: Vec<Interface>, ask
                 rings.lost.fetch_add(lost as u64, Relaxed);
             }
         }
-        while let Some(waiting) = rings.asked.pop() {
+        for waiting in rings.workers.iter().flat_map(|worker| std::iter::from_fn(|| worker.asked.pop())) {
             if let Some(asker) = asker {
                 asker.resolve(waiting.port, waiting.neighbour);
             }
@@ -134,7 +150,9 @@ pub fn carry(eal: &EalHandle, rings: &Rings, mut interfaces: Vec<Interface>, ask
             std::thread::sleep(NAP);
         }
     }
-    while rings.to_kernel.pop().is_some() {}
+    for worker in &rings.workers {
+        while worker.frames.pop().is_some() {}
+    }
     for ring in rings.from_kernel.iter().flatten() {
         while ring.pop().is_some() {}
     }

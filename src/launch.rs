@@ -65,13 +65,14 @@ pub fn start(crew: &Crew<'_>, kits: Vec<Kit>, started: &mut Vec<Task>) -> Result
     let mut workers = Vec::with_capacity(kits.len());
     // A worker beyond the lcores runs anywhere.
     let nodes = lcores(crew.eal).map(|lcore| Some(lcore.socket));
-    for (Kit { wiring, stats, subscription, shared }, node) in kits.into_iter().zip(nodes.chain(repeat(None))) {
+    for (number, (kit, node)) in kits.into_iter().zip(nodes.chain(repeat(None))).enumerate() {
+        let Kit { wiring, stats, subscription, shared } = kit;
         let pipeline = pipeline(crew, &stats, secret, node)?;
         let pipeline = match &crew.spread {
             Some(spread) => pipeline.among(wiring.share(), &crew_stats, spread),
             None => pipeline,
         };
-        let (link, pool) = (Link(crew.rings.clone()), crew.pool.clone());
+        let (link, pool) = (Link(crew.rings.clone(), number), crew.pool.clone());
         let now = crew.clock.now();
         workers.push((lcore::Worker::wired(subscription, pipeline, wiring, link.clone(), link, pool, now), shared));
     }

@@ -146,7 +146,7 @@ fn direct(
     let clock = Clock::start(eal);
     let stats: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(plan.destinations))).collect();
     let (mirror, director) = mirror_and_director(eal, plan, &ports, clock, &stats)?;
-    let rings = Rings::new(&lock(&ports).iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
+    let rings = Rings::new(workers, &lock(&ports).iter().map(|port| port.kernel.is_some()).collect::<Vec<_>>());
 
     // The workers.
     let shared = lock(&director).workers().shared.clone();

@@ -80,7 +80,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// Types that no listed function names.
-const TYPES: &[&str] = &["rte_lcore_state_t"];
+const TYPES: &[&str] = &["rte_lcore_state_t", "rte_mempool_cache"];
 
 /// Types that are only pointed to: their insides stay DPDK's.
 const OPAQUE: &[&str] = &["rte_mbuf", "rte_mempool", "rte_device", "rte_mempool_cache", "rte_mempool_memhdr"];

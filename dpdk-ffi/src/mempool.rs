@@ -96,6 +96,10 @@ impl Mempool {
     }
 }
 
+// What each lcore keeps aside for itself are elements of one array; no two write one cache line.
+const _: () = assert!(align_of::<sys::rte_mempool_cache>() == 64);
+const _: () = assert!(size_of::<sys::rte_mempool_cache>().is_multiple_of(64));
+
 impl FramePool for Mempool {
     type Frame = Mbuf;
 

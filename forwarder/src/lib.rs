@@ -19,6 +19,7 @@
 pub mod clock;
 pub mod conn;
 pub mod flow_table;
+pub mod lines;
 pub mod marks;
 pub mod parse;
 pub mod pipeline;

@@ -4,6 +4,7 @@
 //! instruction. Nothing here is ever reset; a reader that wants to start from zero remembers where it started.
 
 use crate::conn::Direction;
+use crate::lines;
 use crate::pipeline::DropReason;
 use crate::police::ClassCounters;
 use crate::service::DestId;
@@ -128,13 +129,13 @@ pub struct Load {
 /// Destinations whose load or overload mark changed since their scheduler last asked: a bit by [`DestId`]. Schedulers
 /// that keep servers in order look only at these, so whoever changes one marks it.
 #[derive(Debug, Default)]
-pub struct Touched(Box<[Cell<u64>]>);
+pub struct Touched(Vec<Cell<u64>>);
 
 impl Touched {
     /// No destination touched, of this many slots.
     #[must_use]
     pub fn new(destinations: usize) -> Self {
-        Self(vec![Cell::new(0); destinations.div_ceil(64)].into())
+        Self(lines::filled(destinations.div_ceil(64), || Cell::new(0)))
     }
 
     /// Marks a destination.
@@ -364,6 +365,17 @@ mod tests {
         }
         assert_eq!((stats.busy_cycles.get(), stats.idle_cycles.get()), (2300, 101));
         assert_eq!(stats.bursts.each_ref().map(Counter::get), [0, 0, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn workers_write_no_cache_line_of_each_others() {
+        let workers: Vec<_> = (0..4).map(|_| std::sync::Arc::new(WorkerStats::new(3))).collect();
+        let mut seen = std::collections::HashSet::new();
+        for stats in &workers {
+            // Counters, the heartbeat, the version in use; and by destination, counters, loads, marks of thresholds.
+            let mut all = lines::of(std::slice::from_ref(&**stats)).chain(lines::of(&stats.destinations));
+            assert!(all.all(|line| seen.insert(line)));
+        }
     }
 
     #[test]

@@ -9,22 +9,24 @@ mod intake;
 mod pieces;
 mod wiring;
 
+#[cfg(all(test, not(loom)))]
+pub(crate) use wiring::slots_written;
 pub use wiring::{NoTransmitQueue, Wiring};
 
 use crate::clock::Tick;
+use crate::lines::Own;
 use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
 use crate::police::{Class, LIMITS, Police};
 use crate::publication::Subscription;
 use crate::stats::{PORTS, WorkerStats};
-use crate::sync::Consumer;
 use asking::Asking;
-use egress::{Egress, Leaving};
+use egress::Egress;
 use fragments::{Collector, Dropped};
 use held::Held;
 use packet_io::{BURST, Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
 use pieces::Way;
 use std::sync::Arc;
-use wiring::{Handed, Outgoing};
+use wiring::{Carried, Handed, Intake, Outgoing};
 
 /// Blocks of each flow table that one turn passes in search of expired entries for each of its bursts, at most.
 const EXPIRY_BUDGET: usize = 32;
@@ -59,8 +61,8 @@ pub struct Worker<R: RxQueue, T, K, N, P, M: TableMemory<ConnSlot>> {
     subscription: Subscription,
     pipeline: Pipeline<M>,
     receive: Vec<(u16, R)>,
-    incoming: Vec<Consumer<Handed<R::Frame>>>,
-    carried: Vec<(u16, Consumer<Leaving<R::Frame>>)>,
+    incoming: Vec<Intake<R::Frame>>,
+    carried: Vec<Carried<R::Frame>>,
     burst: Burst<R::Frame>,
     out: Outlets<R::Frame, T, K, N, P>,
 }
@@ -249,7 +251,7 @@ where
         out.take_from_kernel(burst, &Turn { snapshot, now, port: 0 }, pipeline);
         out.release_held(snapshot, now, news);
         out.expire_fragments(now);
-        for (port, ring) in carried {
+        for Own((port, ring)) in carried {
             taken += out.carry(*port, ring);
         }
         for egress in &mut out.egress {

@@ -26,6 +26,7 @@ pub(super) struct Staged {
 
 /// What is known about the frames of a burst, by slot.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Stage {
     pub frames: [Staged; BURST],
     /// The ports by which they leave; [`NO_PORT`] for those that do not.

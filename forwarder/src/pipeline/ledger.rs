@@ -6,6 +6,7 @@
 //! of the kernel's ip_vs_bind_dest and ip_vs_unbind_dest. With several workers the connections of all count, the others'
 //! as the last survey found them.
 
+use crate::lines;
 use crate::service::{DestId, Destination, Member};
 use crate::stats::{DestCounters, Load, Loads, Touched, WorkerStats};
 use std::sync::Arc;
@@ -26,12 +27,12 @@ impl Ledger {
     pub fn new(stats: Arc<WorkerStats>) -> Self {
         let words = stats.destinations.len().div_ceil(64);
         let touched = Touched::new(stats.destinations.len());
-        Self { stats, overloaded: vec![0; words], others: Vec::new(), touched }
+        Self { stats, overloaded: lines::filled(words, || 0), others: Vec::new(), touched }
     }
 
     /// There are other workers from now on.
     pub fn expect_others(&mut self) {
-        self.others = vec![Load::default(); self.stats.destinations.len()];
+        self.others = lines::filled(self.stats.destinations.len(), Load::default);
     }
 
     /// The loads as a scheduler sees them.

@@ -42,6 +42,7 @@ pub use verdict::{DropReason, Verdict, Waiting};
 use crate::clock::Tick;
 use crate::conn::{Conn, Forward, Leaving, Signal, Template};
 use crate::flow_table::{Fate, FlowTable, Secret, Slot, SlotId, hash};
+use crate::lines;
 use crate::parse::{Kind, Parsed};
 use crate::police::Bucket;
 use crate::rss::Spread;
@@ -155,7 +156,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             version: 0,
             removals: 0,
             sweep: None,
-            ended: Vec::with_capacity(ENDED),
+            ended: lines::room(ENDED),
             paths: PathMtus::new(),
             usual: Forward::Nat,
             stage: Some(Box::default()),

@@ -62,6 +62,7 @@ pub(super) struct Answer {
 pub(crate) struct Peers(Vec<Option<Peer>>);
 
 #[derive(Debug)]
+#[repr(align(64))]
 struct Peer {
     to: Producer<Message>,
     from: Consumer<Message>,
@@ -108,6 +109,16 @@ impl Peers {
     pub(super) fn hear(&mut self) -> Option<(u32, Message)> {
         let peers = (0u32..).zip(&mut self.0);
         peers.filter_map(|(worker, peer)| Some((worker, peer.as_mut()?.from.pop().ok()?))).next()
+    }
+
+    /// The cache lines that this worker writes.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn written(&mut self) -> Vec<usize> {
+        let mut all: Vec<usize> = crate::lines::of(&self.0).collect();
+        for peer in self.0.iter_mut().flatten() {
+            all.extend(crate::worker::slots_written(&mut peer.to));
+        }
+        all
     }
 
     fn peer(&self, worker: u32) -> Option<&Peer> {

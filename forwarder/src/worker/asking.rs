@@ -1,5 +1,6 @@
 //! Frames that wait for what another worker answers. They are few and for a short time, some turns of that worker.
 
+use crate::lines;
 use packet_io::Frame;
 
 /// Frames that wait, at most.
@@ -10,7 +11,7 @@ pub(super) struct Asking<F>(Vec<(u32, u16, F)>);
 
 impl<F: Frame> Asking<F> {
     pub fn new() -> Self {
-        Self(Vec::with_capacity(CAPACITY))
+        Self(lines::room(CAPACITY))
     }
 
     pub fn len(&self) -> usize {

@@ -6,8 +6,9 @@ use crate::stats::WorkerStats;
 use crate::sync::Producer;
 use packet_io::{BURST, Burst, Frame, TxQueue};
 
-/// One port's transmit queue and the burst in front of it.
+/// One port's transmit queue and the burst in front of it, on cache lines of their worker's own.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Egress<F, T> {
     outlet: Outlet<F, T>,
     pending: Burst<F>,
@@ -105,6 +106,15 @@ impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
     /// Frames of connections that wait here.
     pub fn own_pending(&self) -> u64 {
         self.pending.len() as u64 - u64::from(self.own.count_ones())
+    }
+
+    /// The ring to a worker that has a queue of the device, if this one has none.
+    #[cfg(all(test, not(loom)))]
+    pub fn ring(&mut self) -> Option<&mut Producer<Leaving<F>>> {
+        match &mut self.outlet {
+            Outlet::Queue(_) => None,
+            Outlet::Ring(ring) => Some(ring),
+        }
     }
 
     /// The device's queue, if this worker has one.

@@ -5,6 +5,7 @@
 //! pieces overlap (RFC 5722, and the kernel since 4.18: nobody honest sends such), is dropped with all its pieces.
 
 use crate::clock::{TICKS_PER_SECOND, Tick};
+use crate::lines;
 use crate::parse::{Fragment, Parsed, fragment, parse};
 use crate::pipeline::DropReason;
 use crate::wire::ethernet;
@@ -71,9 +72,9 @@ pub(super) struct Dropped(pub usize, pub DropReason);
 impl<F: Frame> Collector<F> {
     pub fn new() -> Self {
         Self {
-            packets: Vec::with_capacity(PACKETS),
+            packets: lines::room(PACKETS),
             ready: VecDeque::with_capacity(PACKETS),
-            spare: (0..PACKETS).map(|_| Vec::with_capacity(PIECES)).collect(),
+            spare: (0..PACKETS).map(|_| lines::room(PIECES)).collect(),
             whole: Whole { buffer: vec![0; ROOM].into_boxed_slice(), head: HEADROOM, end: HEADROOM },
         }
     }

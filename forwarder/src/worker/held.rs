@@ -2,6 +2,7 @@
 //! each neighbour, so that one dead server does not take the room of the others.
 
 use crate::clock::{TICKS_PER_SECOND, Tick};
+use crate::lines;
 use crate::pipeline::Waiting;
 use crate::route::Routes;
 use packet_io::Frame;
@@ -28,7 +29,7 @@ pub(super) enum Outcome<F> {
 
 impl<F: Frame> Held<F> {
     pub fn new() -> Self {
-        Self { frames: Vec::with_capacity(CAPACITY), looked: Tick::default() }
+        Self { frames: lines::room(CAPACITY), looked: Tick::default() }
     }
 
     pub fn len(&self) -> usize {

@@ -6,6 +6,7 @@
 //! ready to leave.
 
 use super::egress::{Egress, Leaving, Outlet};
+use crate::lines::{self, Own};
 use crate::pipeline::{Peers, Share};
 use crate::sync::{Consumer, Producer, RingBuffer};
 use packet_io::{BURST, Frame, RxQueue, TxQueue};
@@ -25,6 +26,7 @@ pub(super) struct Handed<F> {
 
 /// The frames for one other worker.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Outgoing<F> {
     ring: Producer<Handed<F>>,
     /// What goes into the ring at once.
@@ -33,7 +35,7 @@ pub(super) struct Outgoing<F> {
 
 impl<F> Outgoing<F> {
     fn new(ring: Producer<Handed<F>>) -> Self {
-        Self { ring, pending: Vec::with_capacity(BURST) }
+        Self { ring, pending: lines::room(BURST) }
     }
 
     /// Adds a frame; true if a [`flush`](Self::flush) must follow.
@@ -58,6 +60,11 @@ impl<F> Outgoing<F> {
     }
 }
 
+/// The end of a ring from one other worker.
+pub(super) type Intake<F> = Own<Consumer<Handed<F>>>;
+/// Ready frames of a worker without a transmit queue, and their port.
+pub(super) type Carried<F> = Own<(u16, Consumer<Leaving<F>>)>;
+
 /// A worker's queues and its ends of the rings.
 #[derive(Debug)]
 pub struct Wiring<R, T, F> {
@@ -69,9 +76,9 @@ pub struct Wiring<R, T, F> {
     /// By worker; none for this one.
     pub(super) outgoing: Vec<Option<Outgoing<F>>>,
     /// Of each other worker.
-    pub(super) incoming: Vec<Consumer<Handed<F>>>,
+    pub(super) incoming: Vec<Intake<F>>,
     /// Ready frames of workers without a transmit queue, each with its port.
-    pub(super) carried: Vec<(u16, Consumer<Leaving<F>>)>,
+    pub(super) carried: Vec<Carried<F>>,
     /// To talk about persistence.
     pub(super) peers: Peers,
 }
@@ -109,8 +116,8 @@ where
         if let Some(port) = owners.iter().position(Vec::is_empty) {
             return Err(NoTransmitQueue(port as u16));
         }
-        let mut carried: Vec<Vec<(u16, Consumer<Leaving<F>>)>> = (0..count).map(|_| Vec::new()).collect();
-        let mut incoming: Vec<Vec<Consumer<Handed<F>>>> = (0..count).map(|_| Vec::new()).collect();
+        let mut carried: Vec<Vec<Carried<F>>> = (0..count).map(|_| Vec::new()).collect();
+        let mut incoming: Vec<Vec<Intake<F>>> = (0..count).map(|_| Vec::new()).collect();
         let mut wirings = Vec::with_capacity(count);
         for (worker, queues) in workers.into_iter().enumerate() {
             let (mut receive, mut egress) = (Vec::new(), Vec::new());
@@ -119,7 +126,7 @@ where
                 let outlet = tx.map_or_else(
                     || {
                         let (to, from) = RingBuffer::new(RING);
-                        carried[owners[port][worker % owners[port].len()]].push((port as u16, from));
+                        carried[owners[port][worker % owners[port].len()]].push(Own((port as u16, from)));
                         Outlet::Ring(to)
                     },
                     Outlet::Queue,
@@ -129,7 +136,7 @@ where
             let outgoing = (0..count).map(|to| {
                 (to != worker).then(|| {
                     let (into, out_of) = RingBuffer::new(RING);
-                    incoming[to].push(out_of);
+                    incoming[to].push(Own(out_of));
                     Outgoing::new(into)
                 })
             });
@@ -148,6 +155,66 @@ where
     /// Which part of all connections belongs to this worker.
     pub fn share(&self) -> Share {
         self.share
+    }
+}
+
+/// The cache lines that a ring's producer fills. The first and the last one are the allocator's to share: rtrb knows no
+/// alignment.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn slots_written<F>(ring: &mut Producer<F>) -> Vec<usize> {
+    let count = ring.slots();
+    let mut chunk = ring.write_chunk_uninit(count).expect("so many are free");
+    let (first, second) = chunk.as_mut_slices();
+    assert!(second.is_empty(), "a fresh ring");
+    lines::inside(first).collect()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use packet_io::memory::{MemFrame, MemQueue};
+    use std::collections::HashMap;
+
+    /// The lines that a worker writes in what it got from its wiring, turn by turn.
+    fn written(wiring: &mut Wiring<MemQueue, MemQueue, MemFrame>) -> Vec<usize> {
+        let Wiring { egress, outgoing, incoming, carried, peers, .. } = wiring;
+        let mut all: Vec<usize> = lines::of(egress).chain(lines::of(outgoing)).chain(lines::of(incoming)).collect();
+        all.extend(lines::of(carried));
+        for outgoing in outgoing.iter_mut().flatten() {
+            assert!(outgoing.pending.capacity() > BURST);
+            outgoing.pending.clear();
+            all.extend(lines::of(&outgoing.pending.spare_capacity_mut()[..BURST]));
+            all.extend(slots_written(&mut outgoing.ring));
+        }
+        egress.iter_mut().filter_map(Egress::ring).for_each(|ring| all.extend(slots_written(ring)));
+        all.extend(peers.written());
+        all
+    }
+
+    #[test]
+    fn workers_write_no_cache_line_of_each_others() {
+        for workers in 2..=5 {
+            // Two transmit queues on the second port: the others send through those that have one.
+            let queues = |worker| {
+                let pair = |tx| (vec![MemQueue::default()], (worker < tx).then(MemQueue::default));
+                vec![pair(workers), pair(2)]
+            };
+            let mut wirings = Wiring::among((0..workers).map(queues).collect()).expect("there are queues");
+            let mut writers = HashMap::new();
+            for (worker, wiring) in wirings.iter_mut().enumerate() {
+                for line in written(wiring) {
+                    let first = *writers.entry(line).or_insert(worker);
+                    assert_eq!(first, worker, "{first} and {worker} of {workers} write line {line:x}");
+                }
+            }
+            assert!(writers.len() > workers * (workers - 1) * RING * size_of::<Handed<MemFrame>>() / lines::LINE / 2);
+        }
+    }
+
+    /// Where a ring's two ends stand is written by one of them each: rtrb keeps these two on lines of their own.
+    #[test]
+    fn a_rings_head_and_tail_are_lines_apart() {
+        assert!(align_of::<RingBuffer<u8>>() >= lines::LINE && size_of::<RingBuffer<u8>>() >= 3 * lines::LINE);
     }
 }
 
