@@ -11,7 +11,8 @@
 #   make loom     the snapshot's publication and the rings between workers, in every order of their threads' steps
 #   make check    formatting, clippy and docs, warnings denied; the pure crates know no DPDK
 #   make bench    rvsd beside dpdk-testpmd, in cycles per packet; QUICK=1 for four rows of it (root);
-#                 BENCH=--new for new connections, BENCH=--services for many services and their changes
+#                 BENCH=--new for new connections, BENCH=--services for many services and their changes,
+#                 BENCH=--handed for frames that are handed from worker to worker
 #   make instructions
 #                 records how many instructions a packet takes, which a test compares with (benches/instructions.json)
 #   make build    rvsd and rvsadm, the binaries that demo and tests run

@@ -13,10 +13,11 @@ use control::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
 use control::publish::Builder;
 use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
-use forwarder::pipeline::{ConnSlot, Pipeline, Waiting, templates_for};
+use forwarder::pipeline::{ConnSlot, Pipeline, Share, Waiting, templates_for};
 use forwarder::publication::Publisher;
+use forwarder::rss::Spread;
 use forwarder::stats::WorkerStats;
-use forwarder::worker::{KernelLink, Resolver, Worker};
+use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
 pub use packet_io::BURST;
 use packet_io::{Burst, TableMemory};
 use std::net::Ipv4Addr;
@@ -31,9 +32,12 @@ pub struct Rig<M: TableMemory<ConnSlot>> {
     stats: Arc<WorkerStats>,
 }
 
-/// The only worker, and the time.
+/// The only worker that turns, and the time.
 struct Alone<M: TableMemory<ConnSlot>> {
     worker: Worker<Source, Sink, Nobody, Nobody, Pool, M>,
+    /// The other ends of its rings.
+    #[expect(dead_code, reason = "they are there so that the rings are")]
+    others: Vec<Wiring<Source, Sink, Replayed>>,
     now: Tick,
 }
 
@@ -91,6 +95,15 @@ pub struct Setup {
     pub neighbours: Vec<(Ipv4Addr, Mac)>,
     /// The key of the flow table's hash.
     pub secret: [u64; 2],
+    /// It is the first of so many workers. Of the others there are the rings and the counters alone, so it must get
+    /// frames of its own only ([`spread`]).
+    pub workers: usize,
+}
+
+/// How clients are spread over so many workers.
+#[must_use]
+pub fn spread(workers: usize) -> Spread {
+    Spread::new(workers as u32, Spread::MANY, 7)
 }
 
 impl Setup {
@@ -108,6 +121,7 @@ impl Setup {
             destinations: (servers * services).next_multiple_of(64),
             neighbours: (0..servers).map(|n| (*traffic::server(n).ip(), traffic::server_mac(n))).collect(),
             secret: [1, 2],
+            workers: 1,
         }
     }
 }
@@ -139,10 +153,16 @@ impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
         let conns = FlowTable::new(memory(slots_for(setup.connections)), now).expect("a size from slots_for");
         let templates = vec![Slot::default(); slots_for(templates_for(setup.connections))];
         let templates = FlowTable::new(templates, now).expect("a size from slots_for");
+        let others = (1..setup.workers).map(|_| Arc::new(WorkerStats::new(setup.destinations)));
+        let all: Vec<_> = [stats.clone()].into_iter().chain(others).collect();
+        let share = Share { worker: 0, of: setup.workers as u32 };
         let pipeline = Pipeline::new(conns, templates, stats.clone(), Secret::new(setup.secret));
-        let queues = vec![(Source::default(), Sink::default())];
-        let worker = Worker::new(publisher.subscribe(), pipeline, queues, Nobody, Nobody, Pool, now);
-        let director = Director::new(builder, publisher, vec![stats.clone()], Alone { worker, now });
+        let pipeline = pipeline.among(share, &all, &Arc::new(spread(setup.workers)));
+        let queues = (0..setup.workers).map(|_| vec![(vec![Source::default()], Some(Sink::default()))]);
+        let mut others = Wiring::among(queues.collect()).expect("a transmit queue each");
+        let wiring = others.remove(0);
+        let worker = Worker::wired(publisher.subscribe(), pipeline, wiring, Nobody, Nobody, Pool, now);
+        let director = Director::new(builder, publisher, vec![stats.clone()], Alone { worker, others, now });
         Self { director, stats }
     }
 

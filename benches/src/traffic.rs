@@ -79,6 +79,33 @@ pub fn client(number: u32) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 | bits), port as u16)
 }
 
+/// Clients of [`half`] at most.
+const HALF: usize = 30_000;
+
+/// A client of one half, 0 or 1, of all that two workers have between them: their key decides which half is whose, but it
+/// is the same worker's for all of a half ([`forwarder::rss`]).
+fn neighbour(half: u8, number: usize) -> SocketAddrV4 {
+    let (address, port) = (number % 120 + 1, number / 120 + 4);
+    SocketAddrV4::new(Ipv4Addr::new(address as u8, 64, 0, half), (port as u16) << 8)
+}
+
+/// Requests of so many such clients, in shuffled order.
+///
+/// # Panics
+/// If there are not so many.
+#[must_use]
+pub fn half(half: u8, proto: Proto, flows: usize) -> Vec<[u8; LENGTH]> {
+    assert!(flows <= HALF, "{flows} clients in half of them");
+    let request = |number| request(proto, neighbour(half, number as usize), flags::ACK);
+    shuffled(flows).into_iter().map(request).collect()
+}
+
+/// Frames in shuffled order.
+#[must_use]
+pub fn mixed(frames: &[[u8; LENGTH]]) -> Vec<[u8; LENGTH]> {
+    shuffled(frames.len()).into_iter().map(|number| frames[number as usize]).collect()
+}
+
 /// Numbers in an order that looks random and is always the same.
 #[must_use]
 pub fn shuffled(count: usize) -> Vec<u32> {
@@ -218,11 +245,16 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Of a whole file.
+    /// Of these frames.
     #[must_use]
-    pub fn new(mode: Mode, proto: Proto, file: &[[u8; LENGTH]], port_mac: Mac) -> Self {
+    pub fn new<'a>(
+        mode: Mode,
+        proto: Proto,
+        frames: impl IntoIterator<Item = &'a [u8; LENGTH]>,
+        port_mac: Mac,
+    ) -> Self {
         let mut servers = Servers::new();
-        let frames = file.iter().map(|frame| forwarded(mode, proto, frame, port_mac, &mut servers));
+        let frames = frames.into_iter().map(|frame| forwarded(mode, proto, frame, port_mac, &mut servers));
         Self { frames: frames.collect() }
     }
 
@@ -273,6 +305,12 @@ fn forwarded(
     ((client, is_reply), frame)
 }
 
+/// True if a frame that the director has sent is a reply to a client, without a tunnel.
+#[must_use]
+pub fn is_reply(sent: &[u8]) -> bool {
+    sent.get(L3..).and_then(ends).is_some_and(|ends| ends.0 == VIRTUAL)
+}
+
 /// Source and destination of an IP packet without options.
 fn ends(packet: &[u8]) -> Option<(SocketAddrV4, SocketAddrV4)> {
     let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
@@ -301,14 +339,22 @@ pub fn service(address: SocketAddrV4, mode: Mode, proto: Proto, scheduler: &str,
     rules
 }
 
-/// The configuration file: one port without a kernel interface, and what the kernel otherwise would know.
+/// The configuration file: ports without kernel interfaces, the first of which leads everywhere, and what the kernel
+/// otherwise would know.
+///
+/// # Panics
+/// Without a device.
 #[must_use]
-pub fn configuration(device: &str) -> String {
+pub fn configuration(devices: &[&str]) -> String {
+    let device = devices[0];
     let mut text = format!(
-        "[[port]]\ndevice = \"{device}\"\nkernel = false\naddresses = [\"{DIRECTOR}/16\", \"{}/32\"]\n\n\
-         [[route]]\nto = \"default\"\nvia = \"{GATEWAY}\"\n\n[settings]\nsloppy_tcp = 1\n\n",
+        "[[port]]\ndevice = \"{device}\"\nkernel = false\naddresses = [\"{DIRECTOR}/16\", \"{}/32\"]\n\n",
         VIRTUAL.ip()
     );
+    for other in &devices[1..] {
+        text += &format!("[[port]]\ndevice = \"{other}\"\nkernel = false\n\n");
+    }
+    text += &format!("[[route]]\nto = \"default\"\nvia = \"{GATEWAY}\"\n\n[settings]\nsloppy_tcp = 1\n\n");
     let neighbours = (0..SERVERS).map(|number| (*server(number).ip(), server_mac(number)));
     for (address, mac) in neighbours.chain([(GATEWAY, GATEWAY_MAC)]) {
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
@@ -320,6 +366,8 @@ pub fn configuration(device: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use forwarder::parse;
+    use forwarder::rss::Spread;
     use std::collections::HashSet;
 
     #[test]
@@ -329,6 +377,22 @@ mod tests {
         let mut servers = Servers::new();
         let used: HashSet<_> = (0..1000).map(|number| servers.of(client(number))).collect();
         assert_eq!(used.len(), SERVERS);
+    }
+
+    #[test]
+    fn each_half_of_the_clients_belongs_to_one_of_two_workers() {
+        for seed in 0..100u64 {
+            let spread = Spread::new(2, Spread::MANY, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let owner = |half, number| {
+                let client = neighbour(half, number);
+                spread.owner(parse::endpoint(u32::from_ne_bytes(client.ip().octets()), client.port().to_be(), 6))
+            };
+            let owners = [0, 1].map(|half| owner(half, 0));
+            assert_ne!(owners[0], owners[1]);
+            for number in (0..HALF).step_by(7).chain([HALF - 1]) {
+                assert_eq!([owner(0, number), owner(1, number)], owners, "client {number}");
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The real rvsd, on a file of frames.
 
+use crate::files::{self, Feed, Files, Frames};
 use crate::process::{Counts, Program, Sample};
 use crate::set_up::SetUp;
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{CWD, FileType, Mode as Permissions, mknodat};
-use rvs_bench::frames::{LENGTH, Proto};
 use rvs_bench::pcap;
-use rvs_bench::traffic::{self, Expected, Mode};
+use rvs_bench::traffic::{self, Expected};
 use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -16,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long the first pass over a file may take.
 const PRIMING: Duration = Duration::from_secs(60);
-/// Frames read back at most, for each sample that is wanted: those before their connection is known do not come.
-const PATIENCE: usize = 40;
+/// How long the sample may take: frames before their connection is known do not come.
+const PATIENCE: Duration = Duration::from_secs(40);
 /// Frames that are looked at.
 const SAMPLE: usize = 2_000;
 /// Frames that may come in or go out between the reading of one counter and of the other.
@@ -30,19 +29,17 @@ pub struct Director {
 }
 
 impl Director {
-    /// Starts it on `file`, whose frames belong to `flows` connections.
-    pub fn start(set_up: &SetUp, mode: Mode, proto: Proto, flows: usize, frames: usize, file: &Path) -> Result<Self> {
-        // A queue for each worker, all with the same frames.
-        let queues = format!("rx_pcap={},", file.display()).repeat(set_up.workers);
-        let device = format!("net_pcap0,{queues}infinite_rx=1");
-        let (program, rvsadm) = launch(set_up, mode, proto, flows, frames, &device)?;
-        let mut director = Self { program, rvsadm };
-        director.prime(flows)?;
+    /// Starts it on these files. No two that run have the same name.
+    pub fn start(set_up: &SetUp, name: &'static str, files: &Files) -> Result<Self> {
+        let (devices, feed) = files.devices(set_up, None)?;
+        let (program, rvsadm) = launch(set_up, name, files, &devices)?;
+        let director = Self { program, rvsadm };
+        director.prime(files.flows, feed)?;
         Ok(director)
     }
 
     /// Waits until every flow has its connection, and every frame that comes in goes out.
-    fn prime(&mut self, flows: usize) -> Result<()> {
+    fn prime(&self, flows: usize, feed: Option<Feed>) -> Result<()> {
         let until = Instant::now() + PRIMING;
         loop {
             let made = self.rvsadm.connections()?;
@@ -53,6 +50,7 @@ impl Director {
             ensure!(Instant::now() < until, "{made} of {flows} connections after {PRIMING:?}");
             sleep(Duration::from_millis(50));
         }
+        feed.map_or(Ok(()), Feed::end)?;
         // What came in before the last connection was made is through by now.
         sleep(Duration::from_millis(50));
         Ok(())
@@ -81,25 +79,35 @@ pub fn nothing_lost(from: Counts, to: Counts) -> Result<()> {
     Ok(())
 }
 
-/// Forwards the file's frames into a pipe, reads some of them back and compares each with what it should be.
-pub fn check_sample(set_up: &SetUp, mode: Mode, proto: Proto, frames: &[[u8; LENGTH]], file: &Path) -> Result<()> {
+/// Forwards the files' frames into a pipe, reads some of them back and compares each with what it should be. `frames` are
+/// those of the queues.
+pub fn check_sample(set_up: &SetUp, files: &Files, frames: &Frames) -> Result<()> {
     let pipe = set_up.path("sent.pcap");
-    mknodat(CWD, &pipe, FileType::Fifo, Permissions::RUSR | Permissions::WUSR, 0)?;
-    let device = format!("net_pcap0,rx_pcap={},infinite_rx=1,tx_pcap={}", file.display(), pipe.display());
+    files::pipe(&pipe)?;
+    let (devices, feed) = files.devices(set_up, Some(&pipe))?;
+    let replies_only = files.requests.is_some();
     // The director opens the pipe when its port starts, and waits until somebody reads.
     let reader = std::thread::spawn(move || -> Result<Vec<Vec<u8>>> {
         let opened = fs::File::open(&pipe);
         fs::remove_file(&pipe)?;
         let mut reader = pcap::Reader::new(BufReader::new(opened?))?;
-        (0..SAMPLE).map(|_| Ok(reader.next_frame()?)).collect()
+        let (mut sent, mut wanted) = (Vec::new(), 0);
+        while wanted < SAMPLE {
+            let frame = reader.next_frame()?;
+            wanted += usize::from(!replies_only || traffic::is_reply(&frame));
+            sent.push(frame);
+        }
+        Ok(sent)
     });
-    let (mut program, _) = launch(set_up, mode, proto, frames.len(), frames.len(), &device)?;
-    let expected = Expected::new(mode, proto, frames, program.mac()?);
-    let until = Instant::now() + Duration::from_secs(PATIENCE as u64);
+    let (mut program, _) = launch(set_up, "rvsd", files, &devices)?;
+    let sent_or_not = frames.iter().chain(files.requests.iter().flat_map(|requests| requests.iter()));
+    let expected = Expected::new(files.mode, files.proto, sent_or_not, program.mac()?);
+    let until = Instant::now() + PATIENCE;
     while !reader.is_finished() {
-        ensure!(Instant::now() < until, "fewer than {SAMPLE} frames were sent in {PATIENCE} s");
+        ensure!(Instant::now() < until, "fewer than {SAMPLE} frames were sent in {PATIENCE:?}");
         sleep(Duration::from_millis(10));
     }
+    feed.map_or(Ok(()), Feed::end)?;
     drop(program);
     let sent = reader.join().map_err(|_| anyhow::anyhow!("the reader has panicked"))??;
     for frame in &sent {
@@ -116,34 +124,29 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn launch(
-    set_up: &SetUp,
-    mode: Mode,
-    proto: Proto,
-    flows: usize,
-    frames: usize,
-    device: &str,
-) -> Result<(Program, Rvsadm)> {
-    let config = set_up.path("rvsd.toml");
-    fs::write(&config, traffic::configuration("net_pcap0"))?;
-    let socket = set_up.path("rvsd.sock");
+fn launch(set_up: &SetUp, name: &'static str, files: &Files, devices: &[String]) -> Result<(Program, Rvsadm)> {
+    let config = set_up.path(&format!("{name}.toml"));
+    let names: Vec<_> = devices.iter().filter_map(|device| device.split(',').next()).collect();
+    fs::write(&config, traffic::configuration(&names))?;
+    let socket = set_up.path(&format!("{name}.sock"));
+    let workers = files.queues.len();
     let mut command = Command::new(&set_up.rvsd);
     command
-        .args(set_up.eal("rvsd", device, set_up.workers))
+        .args(set_up.eal(name, devices, workers))
         .arg("--")
         .args(["--log-level", "warn", "--mbuf-size", "512"])
-        .args(["--mbufs", &set_up.mbufs(frames).to_string()])
-        .args(["--connections", &flows.max(1024).to_string()])
+        .args(["--mbufs", &set_up.mbufs(files.frames(), workers).to_string()])
+        .args(["--connections", &files.flows.max(1024).to_string()])
         .arg("--config")
         .arg(&config)
         .arg("--socket")
         .arg(&socket);
-    let mut program = Program::start("rvsd", &mut command, set_up.path("rvsd.log"))?;
-    program.wait_until_up(&set_up.prefix("rvsd"), set_up.workers)?;
+    let mut program = Program::start(name, &mut command, set_up.path(&format!("{name}.log")))?;
+    program.wait_until_up(&set_up.prefix(name), workers)?;
     let rvsadm = Rvsadm { program: set_up.rvsadm.clone(), socket };
     rvsadm.wait()?;
     // In one step, so that no connection is scheduled while some of the servers are missing.
-    rvsadm.run(&["--restore", "--atomic"], &traffic::rules(mode, proto))?;
+    rvsadm.run(&["--restore", "--atomic"], &traffic::rules(files.mode, files.proto))?;
     Ok((program, rvsadm))
 }
 

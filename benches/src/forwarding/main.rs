@@ -5,7 +5,9 @@
 //! that the port has sent. A row counts only if every frame that came in went out, and a sample of them is right.
 
 mod director;
+mod files;
 mod fresh;
+mod handover;
 mod huge;
 mod process;
 mod report;
@@ -17,14 +19,14 @@ mod yardstick;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use director::Director;
+use files::Files;
 use process::Sample;
 use report::{Report, Row};
 use rvs_bench::frames::Proto;
-use rvs_bench::pcap;
-use rvs_bench::traffic::{self, Mode};
+use rvs_bench::traffic::Mode;
 use set_up::SetUp;
 use std::fs;
-use std::io::{BufWriter, stdout};
+use std::io::stdout;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,6 +53,9 @@ struct Options {
     /// Measure ten thousand services and their changes instead
     #[arg(long, conflicts_with = "new")]
     services: bool,
+    /// Measure frames that are handed from worker to worker, and what a second worker gains, instead
+    #[arg(long, conflicts_with_all = ["new", "services"])]
+    handed: bool,
     /// Only these modes
     #[arg(long, value_delimiter = ',')]
     mode: Vec<Mode>,
@@ -131,16 +136,21 @@ fn run(options: &Options) -> Result<bool> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let mut set_up = SetUp::new(options.testpmd.clone(), options.workers)?;
+    let mut set_up = SetUp::new(options.testpmd.clone())?;
     if options.new {
         let rows = fresh::rows(&set_up, &stop)?;
         save(&options.out.with_file_name("new_connections.json"), &serde_json::json!({ "rows": rows }))?;
         return Ok(true);
     }
     if options.services {
-        let report = services::Report::measure(&mut set_up, window, &stop)?;
+        let report = services::Report::measure(&mut set_up, &stop)?;
         report.print();
         save(&options.out.with_file_name("services.json"), &report)?;
+        return Ok(true);
+    }
+    if options.handed {
+        let rows = handover::rows(&mut set_up, options.windows, window, &stop)?;
+        save(&options.out.with_file_name("handed.json"), &serde_json::json!({ "rows": rows }))?;
         return Ok(true);
     }
     let mut report = Report::default();
@@ -181,26 +191,23 @@ fn measure(
     flows: usize,
     stop: &AtomicBool,
 ) -> Result<Row> {
-    let frames = traffic::file(mode, proto, flows);
-    let file = set_up.path("frames.pcap");
-    pcap::write(BufWriter::new(fs::File::create(&file)?), &frames)?;
-    if !set_up.reserve(frames.len(), flows) {
+    let (files, frames) = Files::write(set_up, mode, proto, flows, options.workers)?;
+    if !set_up.reserve(&files, 2) {
         eprintln!("bench: no huge pages for {flows} flows; both sides run on ordinary memory");
     }
-    director::check_sample(set_up, mode, proto, &frames, &file).context("reading back a sample")?;
-    let count = frames.len();
+    director::check_sample(set_up, &files, &frames).context("reading back a sample")?;
     drop(frames);
 
-    let mut testpmd = Yardstick::start(set_up, count, &file)?;
+    let mut testpmd = Yardstick::start(set_up, &files)?;
     testpmd.program().freeze()?;
-    let mut director = Director::start(set_up, mode, proto, flows, count, &file)?;
+    let mut director = Director::start(set_up, "rvsd", &files)?;
     let length = options.window();
     let mut windows = Windows::default();
     let mut first = None;
     for _ in 0..options.windows {
         ensure!(!stop.load(Relaxed), "stopped");
         let (from, to) = window(length, || director.sample())?;
-        if set_up.workers == 1 {
+        if options.workers == 1 {
             director::nothing_lost(first.get_or_insert(from).counts, to.counts)?;
         }
         windows.rvs.push(cycles(set_up, from, to));

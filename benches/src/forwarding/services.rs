@@ -2,20 +2,19 @@
 //! how long a change takes to reach the worker, and what changes cost the forwarding.
 
 use crate::director::{Director, nothing_lost};
+use crate::files::Files;
 use crate::process::Sample;
 use crate::set_up::SetUp;
-use crate::{cycles, median, window};
+use crate::{cycles, median};
 use anyhow::{Result, ensure};
 use control::client::Remote;
 use control::command::{Command, ServerSpec, ServiceName};
 use control::server::Executor;
 use forwarder::service::{Method, Protocol};
 use rvs_bench::frames::Proto;
-use rvs_bench::pcap;
 use rvs_bench::traffic::{self, Mode, VIRTUAL};
 use serde::Serialize;
-use std::fs::File;
-use std::io::BufWriter;
+use std::fmt;
 use std::net::{IpAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::sleep;
@@ -34,8 +33,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The storm: so many changes a second, for so long.
 const RATE: u32 = 1_000;
 const STORM: Duration = Duration::from_secs(10);
-/// Windows that the forwarding rate is the median of, with changes and without in turn.
-const WINDOWS: usize = 5;
+/// Rounds of three windows each, whose differences are looked at.
+const ROUNDS: usize = 200;
+const WINDOW: Duration = Duration::from_millis(100);
+/// Changes a second in them.
+const CHANGES_A_SECOND: u32 = 100;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -47,9 +49,14 @@ pub struct Report {
     /// Of changes, one at a time, under full load.
     change_ms_median: f64,
     change_ms_longest: f64,
-    /// Cycles a packet with no change, and with a hundred a second.
+    /// Cycles a packet with no change.
     cycles_per_packet: f64,
-    cycles_per_packet_with_changes: f64,
+    /// What a hundred changes a second add to them.
+    changes_add: Share,
+    /// The same changes, made to another director that forwards nothing: what a program on the other CPU takes away.
+    changes_elsewhere_add: Share,
+    /// What changes add to that: what they cost this director itself.
+    changes_themselves_add: Share,
     /// Of the storm.
     changes: u64,
     changes_per_second: f64,
@@ -60,12 +67,10 @@ pub struct Report {
 
 impl Report {
     /// Measures.
-    pub fn measure(set_up: &mut SetUp, length: Duration, stop: &AtomicBool) -> Result<Self> {
-        let frames = traffic::file(Mode::Dr, Proto::Tcp, FLOWS);
-        let file = set_up.path("frames.pcap");
-        pcap::write(BufWriter::new(File::create(&file)?), &frames)?;
-        set_up.reserve(frames.len(), FLOWS);
-        let mut director = Director::start(set_up, Mode::Dr, Proto::Tcp, FLOWS, frames.len(), &file)?;
+    pub fn measure(set_up: &mut SetUp, stop: &AtomicBool) -> Result<Self> {
+        let (files, _) = Files::write(set_up, Mode::Dr, Proto::Tcp, FLOWS, 1)?;
+        set_up.reserve(&files, 2);
+        let mut director = Director::start(set_up, "rvsd", &files)?;
         let begin = director.sample()?;
 
         let services = (0..SERVICES).map(|n| SocketAddrV4::new(*VIRTUAL.ip(), PORT + n));
@@ -74,41 +79,37 @@ impl Report {
         director.rvsadm().run(&["--restore"], &rules)?;
         let load_seconds = started.elapsed().as_secs_f64();
 
-        let mut remote = Remote::new(director.rvsadm().socket());
-        let mut weight = 1;
-        let mut change = || -> Result<Duration> {
-            weight += 1;
-            let started = Instant::now();
-            let done = remote.execute(edit(weight));
-            done.map_err(|error| anyhow::anyhow!("a change was refused: {error}"))?;
-            Ok(started.elapsed())
-        };
+        let mut changes = Changes::to(&director);
         let mut latencies = Vec::new();
         for _ in 0..CHANGES {
             ensure!(!stop.load(Relaxed), "stopped");
-            latencies.push(change()?.as_secs_f64() * 1e3);
+            let started = Instant::now();
+            changes.make()?;
+            latencies.push(started.elapsed().as_secs_f64() * 1e3);
             sleep(PAUSE);
         }
-        let (mut without, mut with) = (Vec::new(), Vec::new());
-        for _ in 0..WINDOWS {
-            let (from, to) = window(length, || director.sample())?;
-            without.push(cycles(set_up, from, to));
-            let from = director.sample()?;
-            let until = Instant::now() + length;
-            while Instant::now() < until {
-                change()?;
-                sleep(PAUSE);
+        let elsewhere = resting(set_up, &files, &rules)?;
+        let mut changes_elsewhere = Changes::to(&elsewhere);
+        let mut rounds = Vec::new();
+        for round in 0..ROUNDS {
+            // Each kind of window comes first, second and last as often as the others.
+            let mut measured = [0.0; 3];
+            for kind in [0, 1, 2].map(|place| (place + round) % 3) {
+                ensure!(!stop.load(Relaxed), "stopped");
+                let from = director.sample()?;
+                match kind {
+                    0 => sleep(WINDOW),
+                    1 => drop(changes_elsewhere.make_for(WINDOW, CHANGES_A_SECOND)?),
+                    _ => drop(changes.make_for(WINDOW, CHANGES_A_SECOND)?),
+                }
+                measured[kind] = cycles(set_up, from, director.sample()?);
             }
-            with.push(cycles(set_up, from, director.sample()?));
+            rounds.push(measured);
         }
+        drop(elsewhere);
+        let share = |of: usize, beside: usize| Share::of(rounds.iter().map(|round| round[of] / round[beside] - 1.0));
         let (before, started) = (director.sample()?, Instant::now());
-        let mut changes = 0u32;
-        while started.elapsed() < STORM {
-            ensure!(!stop.load(Relaxed), "stopped");
-            change()?;
-            changes += 1;
-            sleep((Duration::from_secs(1) * changes / RATE).saturating_sub(started.elapsed()));
-        }
+        let made = changes.make_for(STORM, RATE)?;
         let took = started.elapsed();
         let after = director.sample()?;
         nothing_lost(begin.counts, after.counts)?;
@@ -119,10 +120,12 @@ impl Report {
             load_seconds,
             change_ms_longest: latencies.iter().copied().fold(0.0, f64::max),
             change_ms_median: median(&mut latencies),
-            cycles_per_packet: median(&mut without),
-            cycles_per_packet_with_changes: median(&mut with),
-            changes: changes.into(),
-            changes_per_second: f64::from(changes) / took.as_secs_f64(),
+            cycles_per_packet: median(&mut rounds.iter().map(|round| round[0]).collect::<Vec<_>>()),
+            changes_add: share(2, 0),
+            changes_elsewhere_add: share(1, 0),
+            changes_themselves_add: share(2, 1),
+            changes: made.into(),
+            changes_per_second: f64::from(made) / took.as_secs_f64(),
             cycles_per_packet_in_storm: cycles(set_up, before, after),
             frames: counts.received - begin.counts.received,
         })
@@ -135,11 +138,13 @@ impl Report {
         println!("  loaded in {:.2} s (goal: 1)", self.load_seconds);
         let (median, longest) = (self.change_ms_median, self.change_ms_longest);
         println!("  a change reaches the worker in {median:.2} ms, at most {longest:.2} (goal: 10)");
-        let share = (self.cycles_per_packet_with_changes / self.cycles_per_packet - 1.0) * 100.0;
         println!(
-            "  a hundred changes a second: {:.1} cycles a packet instead of {:.1}, {share:+.1} % (goal: 1)",
-            self.cycles_per_packet_with_changes, self.cycles_per_packet
+            "  {CHANGES_A_SECOND} changes a second add to {:.1} cycles a packet (goal: 1 %):",
+            self.cycles_per_packet
         );
+        println!("    {}", self.changes_add);
+        println!("    {} when made to another director, which forwards nothing", self.changes_elsewhere_add);
+        println!("    {} more than those", self.changes_themselves_add);
         println!(
             "  {:.0} changes a second for {} s: {:.1} cycles a packet; {} frames, none lost",
             self.changes_per_second,
@@ -147,6 +152,71 @@ impl Report {
             self.cycles_per_packet_in_storm,
             self.frames
         );
+    }
+}
+
+/// Another director with the same services, which forwards nothing.
+fn resting(set_up: &SetUp, files: &Files, rules: &str) -> Result<Director> {
+    let director = Director::start(set_up, "rvsd-other", files)?;
+    let stopped = Remote::new(director.rvsadm().socket()).execute(Command::StopForwarding);
+    stopped.map_err(|error| anyhow::anyhow!("forwarding cannot be stopped: {error}"))?;
+    director.rvsadm().run(&["--restore"], rules)?;
+    Ok(director)
+}
+
+/// Who changes a director.
+struct Changes {
+    remote: Remote,
+    weight: u32,
+}
+
+impl Changes {
+    fn to(director: &Director) -> Self {
+        Self { remote: Remote::new(director.rvsadm().socket()), weight: 1 }
+    }
+
+    /// One change.
+    fn make(&mut self) -> Result<()> {
+        self.weight += 1;
+        let done = self.remote.execute(edit(self.weight));
+        done.map(drop).map_err(|error| anyhow::anyhow!("a change was refused: {error}"))
+    }
+
+    /// So many a second, for so long. Answers how many they were.
+    fn make_for(&mut self, length: Duration, rate: u32) -> Result<u32> {
+        let (started, mut made) = (Instant::now(), 0);
+        while started.elapsed() < length {
+            self.make()?;
+            made += 1;
+            sleep((Duration::from_secs(1) * made / rate).saturating_sub(started.elapsed()));
+        }
+        Ok(made)
+    }
+}
+
+/// What differences come to, as shares of what they are differences to.
+#[derive(Debug, Serialize)]
+struct Share {
+    median: f64,
+    /// The true median is between these, 19 times of 20.
+    between: [f64; 2],
+}
+
+impl Share {
+    fn of(differences: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<_> = differences.collect();
+        let median = median(&mut sorted);
+        // Half of the values lie below the true median, give or take what tossing coins would.
+        let (count, reach) = (sorted.len(), (sorted.len() as f64).sqrt() * 0.98);
+        let low = (count as f64 / 2.0 - reach).floor().max(0.0) as usize;
+        Self { median, between: [sorted[low], sorted[count - 1 - low]] }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [median, low, high] = [self.median, self.between[0], self.between[1]].map(|share| share * 100.0);
+        write!(to, "{median:+.2} % ({low:+.2} to {high:+.2})")
     }
 }
 

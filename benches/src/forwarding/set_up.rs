@@ -1,5 +1,6 @@
 //! Where programs, files and sockets of a bench are, and the arguments that both sides share.
 
+use crate::files::Files;
 use crate::huge::HugePages;
 use crate::{process, telemetry};
 use anyhow::{Context, Result};
@@ -13,14 +14,15 @@ const SPARE: usize = 8_192;
 /// Bytes a program needs besides frames and tables.
 const BASE: u64 = 64 << 20;
 
+/// The names that programs run under.
+const PROGRAMS: [&str; 6] = ["rvsd", "rvsd-one", "rvsd-sorted", "rvsd-mixed", "rvsd-other", "testpmd"];
+
 /// What is the same for all rows.
 pub struct SetUp {
     pub rvsd: PathBuf,
     pub rvsadm: PathBuf,
     pub testpmd: PathBuf,
     pub tsc_hz: f64,
-    /// The director's.
-    pub workers: usize,
     directory: tempfile::TempDir,
     cpus: (usize, usize),
     huge: HugePages,
@@ -29,7 +31,7 @@ pub struct SetUp {
 }
 
 impl SetUp {
-    pub fn new(testpmd: PathBuf, workers: usize) -> Result<Self> {
+    pub fn new(testpmd: PathBuf) -> Result<Self> {
         let own = std::env::current_exe()?;
         let programs = own.parent().context("this program is nowhere")?;
         let set_up = Self {
@@ -37,7 +39,6 @@ impl SetUp {
             rvsadm: programs.join("rvsadm"),
             testpmd,
             tsc_hz: process::tsc_hz()?,
-            workers,
             directory: tempfile::Builder::new().prefix("rvs-bench-").tempdir()?,
             cpus: process::cpus()?,
             huge: HugePages::default(),
@@ -50,18 +51,20 @@ impl SetUp {
         Ok(set_up)
     }
 
-    /// Sees to the memory of both sides for a file of so many frames. Answers whether it is huge pages.
-    pub fn reserve(&mut self, frames: usize, flows: usize) -> bool {
-        let frames = self.mbufs(frames) as u64 * FRAME + BASE;
-        let table = flows as u64 * 64 * 5 / 3 + (4 << 20);
-        let huge = self.huge.reserve(2 * frames + table);
+    /// Sees to the memory of so many programs, or the yardstick among them, for these files. Answers whether it is huge
+    /// pages.
+    pub fn reserve(&mut self, files: &Files, programs: u64) -> bool {
+        let workers = files.queues.len();
+        let frames = self.mbufs(files.frames(), workers) as u64 * FRAME + BASE;
+        let table = workers as u64 * (files.flows as u64 * 64 * 5 / 3 + (4 << 20));
+        let huge = self.huge.reserve(programs * (frames + table));
         self.ordinary = (!huge).then_some(frames >> 20);
         huge
     }
 
-    /// Frames in a pool, for a file of so many.
-    pub fn mbufs(&self, frames: usize) -> usize {
-        self.workers * frames + SPARE * self.workers
+    /// Frames in a pool, for files of so many and so many lcores.
+    pub fn mbufs(&self, frames: usize, lcores: usize) -> usize {
+        frames + SPARE * lcores
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -74,11 +77,12 @@ impl SetUp {
     }
 
     /// The EAL's arguments, with so many lcores beside the main one, on the two CPUs in turn.
-    pub fn eal(&self, program: &str, device: &str, lcores: usize) -> Vec<String> {
+    pub fn eal(&self, program: &str, devices: &[String], lcores: usize) -> Vec<String> {
         let cpu = |lcore: usize| if lcore.is_multiple_of(2) { self.cpus.0 } else { self.cpus.1 };
         let lcores: Vec<_> = (0..=lcores).map(|lcore| format!("{lcore}@{}", cpu(lcore))).collect();
         let mut arguments = vec![format!("--lcores={}", lcores.join(",")), "--no-pci".to_owned()];
-        arguments.extend([format!("--file-prefix={}", self.prefix(program)), format!("--vdev={device}")]);
+        arguments.push(format!("--file-prefix={}", self.prefix(program)));
+        arguments.extend(devices.iter().map(|device| format!("--vdev={device}")));
         match self.ordinary {
             Some(mib) => arguments.extend(["--no-huge".to_owned(), "-m".to_owned(), mib.to_string()]),
             // Needs no hugetlbfs, and the pages go back to the system with the program.
@@ -91,7 +95,7 @@ impl SetUp {
 /// The EAL leaves its run directories behind.
 impl Drop for SetUp {
     fn drop(&mut self) {
-        for program in ["rvsd", "testpmd"] {
+        for program in PROGRAMS {
             let _ = fs::remove_dir_all(telemetry::directory(&self.prefix(program)));
         }
     }
