@@ -3,6 +3,7 @@
 mod bench;
 mod clock;
 mod doctor;
+mod front;
 mod kernel_link;
 mod launch;
 mod layout;
@@ -21,13 +22,12 @@ mod workers;
 
 use anyhow::{Context, Result, ensure};
 use clock::Clock;
-use control::command::{Command, Error, Reply};
 use control::config::Config;
 use control::config::reload::{Configured, Reloader};
 use control::director::Director;
 use control::kernel::{self, Mirror};
 use control::publish::Builder;
-use control::server::{Executor, Server};
+use control::server::Server;
 use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::eal::{Eal, EalHandle};
 use dpdk_ffi::mempool::{Mempool, MempoolConfig};
@@ -35,6 +35,7 @@ use dpdk_ffi::telemetry::Commands;
 use forwarder::publication::Publisher;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::Wiring;
+use front::{Front, SharedDirector};
 use kernel_link::Rings;
 use lcore::Shared;
 use monitor::Monitor;
@@ -163,7 +164,7 @@ fn direct(
     let (tasks, threads) = (Vec::new(), Vec::new());
     let mut running = Running { workers: shared, rings: rings.clone(), stop: stop.clone(), tasks, threads };
     launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings, spread }, kits, &mut running.tasks)?;
-    let front = Front(director.clone());
+    let front = Front::new(director.clone(), eal, pool);
     let file = Reloader::new(plan.file.clone(), plan.config().clone());
     let file = Arc::new(Mutex::new(file));
     lock(&file).start(&mut front.clone())?;
@@ -196,9 +197,9 @@ fn direct(
                     tracing::warn!("{error}");
                 }
                 let servers = director.servers();
-                let workers = director.worker_views();
+                let (workers, brief) = (director.worker_views(), director.brief());
                 drop(director);
-                monitor.observe(&workers, pool.available());
+                monitor.observe(&workers, pool.available(), brief);
                 log::report();
                 asker.keep_fresh(servers);
                 eyes.tell();
@@ -280,9 +281,6 @@ impl Drop for Running {
     }
 }
 
-/// The director, as its threads share it.
-type SharedDirector = Arc<Mutex<Director<Lcores>>>;
-
 /// The mirror of the kernel's routes, and the director that follows it.
 fn mirror_and_director(
     eal: &EalHandle,
@@ -356,14 +354,4 @@ fn spawn<T: Send + 'static>(
 /// could not mend.
 fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What the control socket's clients reach.
-#[derive(Clone)]
-struct Front(SharedDirector);
-
-impl Executor for Front {
-    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
-        lock(&self.0).execute(command)
-    }
 }

@@ -25,6 +25,8 @@ pub struct Monitor<E> {
     start: Instant,
     /// What was last scraped, and when.
     last: Mutex<Option<(Instant, String)>>,
+    /// What `systemctl status` shows.
+    told: Mutex<String>,
     /// systemd wants to hear that all is well.
     watched: bool,
 }
@@ -41,17 +43,26 @@ impl<E: Executor + Send + 'static> Monitor<E> {
             frames,
             start: Instant::now(),
             last: Mutex::default(),
+            told: Mutex::default(),
             watched,
         })
     }
 
-    /// Takes note of how the workers do. systemd hears of it only while all of them move.
-    pub fn observe(&self, workers: &[WorkerView], frames: u32) {
+    /// Takes note of how the workers do, and in a line of what the director does. systemd's watchdog hears of it only while
+    /// all of them move.
+    pub fn observe(&self, workers: &[WorkerView], frames: u32, brief: String) {
         self.frames.store(frames, Relaxed);
         let now = self.start.elapsed();
         let mut heart = lock(&self.heart);
         heart.observe(workers, now);
-        match heart.check(now) {
+        let health = heart.check(now);
+        let status = health.clone().err().unwrap_or(brief);
+        let mut told = lock(&self.told);
+        if *told != status {
+            notify(&[NotifyState::Status(&status)]);
+            *told = status;
+        }
+        match health {
             Ok(()) if self.watched => notify(&[NotifyState::Watchdog]),
             Ok(()) => {}
             Err(why) => tracing::error!("{why}"),

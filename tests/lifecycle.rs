@@ -193,10 +193,11 @@ fn the_console_is_in_the_foreground_if_wanted() {
     let lines = format!(
         "load {}\nshow service\nshow port summary all\nfrobnicate\nset verbose 1\nset burst 8\n\
          port stop 0\nstop\nstop\nport stop 0\nstart\nport start all\nstart\nshow worker 0\n\
-         show rxq info 0 0\nshow config fwd\nclear port stats 0\nset link-down port 0\n",
+         show rxq info 0 0\nshow config fwd\nclear port stats 0\nset link-down port 0\n\
+         set log rvsd debug\nshow log\nshow memory\nshow route\nshutdown\n",
         files.path().join("rules").display()
     );
-    for last in ["quit\n", ""] {
+    for last in ["quit\n", "shutdown confirm\n", ""] {
         fs::write(files.path().join("lines"), format!("{lines}{last}")).expect("a new file");
         let mut command = within_patience(RVSD);
         let input = fs::File::open(files.path().join("lines")).expect("it was written");
@@ -213,6 +214,10 @@ fn the_console_is_in_the_foreground_if_wanted() {
             "Number of RXDs: 1024\nServed by worker: 0\n",
             "  RX P=0/Q=0 (socket 0) -> TX by route: P=0/Q=0\n",
             "  NIC statistics for port 0 cleared\n",
+            "info,rvsd=debug\n",
+            "rvs_frames",
+            "huge pages",
+            "255.255.255.255: local\n",
         ] {
             assert!(said.contains(expected), "{expected}: {said}{log}");
         }

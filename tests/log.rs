@@ -34,7 +34,9 @@ fn lines_of_dpdk_have_the_form_of_all_others() {
     }
     assert!(of_dpdk > 0, "{text}");
     let text = said(&failing_start("--log-level debug").output().expect("it can be run"));
-    assert!(text.lines().any(|line| line.contains("DEBUG dpdk: EAL: ")), "{text}");
+    // 2026-11-24T03:53:27.123Z LEVEL target: text
+    let line = text.lines().find(|line| line.contains("DEBUG dpdk: EAL: ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.as_bytes()[19] == b'.' && line[23..].starts_with("Z DEBUG dpdk: EAL: "), "{line}");
     assert!(!text.contains('\x1b'), "this is no terminal: {text}");
 }
 

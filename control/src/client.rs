@@ -36,6 +36,7 @@ pub struct Remote {
     patience: Duration,
     connection: Option<BufReader<UnixStream>>,
     lost: Option<Lost>,
+    late: bool,
     /// When something was last asked.
     used: Instant,
 }
@@ -44,7 +45,14 @@ impl Remote {
     /// Of the daemon on this socket.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), patience: PATIENCE, connection: None, lost: None, used: Instant::now() }
+        Self {
+            path: path.to_owned(),
+            patience: PATIENCE,
+            connection: None,
+            lost: None,
+            late: false,
+            used: Instant::now(),
+        }
     }
 
     /// The same, of a daemon that must take and answer a request within this time (more than none) instead of a minute.
@@ -59,6 +67,12 @@ impl Remote {
         self.lost
     }
 
+    /// True if it was lost because it did not answer in time.
+    #[must_use]
+    pub fn late(&self) -> bool {
+        self.late
+    }
+
     fn connect(&mut self) -> Result<&mut BufReader<UnixStream>, Error> {
         let rested = std::mem::replace(&mut self.used, Instant::now()).elapsed() > REST;
         // The daemon hangs up on who says nothing for long. Nothing is lost by that, but in the middle of a list it is.
@@ -66,6 +80,7 @@ impl Remote {
             Some(connection) => connection,
             None => self.open().map_err(|error| {
                 self.lost = Some(Lost::AtFirst);
+                self.late = is_late(&error);
                 Error::Unreachable { why: self.explain(&error) }
             })?,
         };
@@ -97,11 +112,10 @@ impl Remote {
     }
 
     fn in_words(&self, error: &io::Error) -> String {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                format!("it does not answer, in {} s", self.patience.as_secs_f32())
-            }
-            _ => error.to_string(),
+        if is_late(error) {
+            format!("it does not answer, in {} s", self.patience.as_secs_f32())
+        } else {
+            error.to_string()
         }
     }
 
@@ -122,10 +136,19 @@ impl Remote {
                     false => Err(Error::Unreachable { why: format!("rvsd says: {}", line.trim_end()) }),
                 }
             }
-            (Err(error), _) | (Ok(()), Err(error)) => Err(broken(&self.in_words(&error))),
+            (Err(error), _) | (Ok(()), Err(error)) => {
+                let why = broken(&self.in_words(&error));
+                self.late = is_late(&error);
+                Err(why)
+            }
             (Ok(()), Ok(_)) => Err(broken("it hung up")),
         }
     }
+}
+
+/// True if the daemon had its time.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// True if the other end is there, and has said nothing that was not asked.

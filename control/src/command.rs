@@ -6,14 +6,18 @@ mod error;
 mod layout;
 pub mod mark;
 mod names;
+pub(crate) mod network;
 mod observe;
+mod process;
 mod reply;
 
 pub use error::Error;
 pub use layout::{LayoutView, PortLayout, QueueSettings, QueueView, SeatView};
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
+pub use network::{NeighbourView, RoutePage, RouteView, WayView};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, RecentLoad, WorkerView};
+pub use process::{HeapView, HugePagesView, LogView, MemoryView, PoolView};
 pub use reply::{
     Change, ChangePage, ConfigReport, ConnectionPage, ConnectionView, Counters, DrainView, Origin, Rates, Reply,
     ServerView, ServiceView, Setting, Statistics, StatusView, Version,
@@ -21,7 +25,7 @@ pub use reply::{
 
 use forwarder::service::Method;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Something to do, or to ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -170,6 +174,28 @@ pub enum Command {
     Drops,
     /// [`Command::Drops`] counts from zero again; nothing else does.
     ClearDrops,
+    /// The neighbours that the data path knows: answers [`Reply::Neighbours`].
+    Neighbours,
+    /// The routes of the data path: answers [`Reply::Routes`].
+    Routes {
+        /// Only the one to this address.
+        #[serde(default)]
+        to: Option<Ipv4Addr>,
+    },
+    /// What is logged: answers [`Reply::Log`].
+    Log,
+    /// Lines of a target are logged from this level on, or all that nothing else is said of.
+    SetLog {
+        /// A part of the program (`control::server`), `dpdk` or `packet`; none is all.
+        #[serde(default)]
+        target: Option<String>,
+        /// off, error, warn, info, debug or trace.
+        level: String,
+    },
+    /// DPDK's memory and the machine's huge pages: answers [`Reply::Memory`].
+    Memory,
+    /// Ends the director as SIGTERM does, and with it all forwarding.
+    Shutdown,
     /// Starts forwarding on all workers; fails with [`Error::Forwarding`], and with [`Error::PortsStopped`].
     StartForwarding,
     /// Stops it: workers leave their queues alone, connections age. Fails with [`Error::NotForwarding`].
@@ -265,6 +291,8 @@ impl Command {
             | Self::StartPort { .. }
             | Self::StopPort { .. }
             | Self::ClearDrops
+            | Self::SetLog { .. }
+            | Self::Shutdown
             | Self::ClearPort { .. }
             | Self::SetLink { .. }
             | Self::SetAllMulticast { .. }
@@ -285,6 +313,10 @@ impl Command {
             | Self::Ports { .. }
             | Self::Layout
             | Self::Drops
+            | Self::Neighbours
+            | Self::Routes { .. }
+            | Self::Log
+            | Self::Memory
             | Self::Forwarding => false,
         }
     }

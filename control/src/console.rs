@@ -11,6 +11,7 @@ mod ipvs;
 mod layout;
 pub mod live;
 mod ports;
+mod process;
 mod run;
 mod show;
 mod table;
@@ -37,13 +38,15 @@ pub enum Outcome {
     Unreachable,
     /// A configuration file is bad; the text says what is wrong.
     BadConfig,
+    /// A worker did not answer in time.
+    Late,
     /// The session is over.
     Goodbye,
 }
 
 impl Outcome {
     /// The exit status of a program that did one line: 0 done, 1 refused, 2 not understood, 3 not reachable, 4 a bad
-    /// configuration file.
+    /// configuration file, 5 too late.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
@@ -52,6 +55,7 @@ impl Outcome {
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::BadConfig => 4,
+            Self::Late => 5,
         }
     }
 }
@@ -149,7 +153,12 @@ impl Console<'_> {
 
     fn refuse(&mut self, error: &Error) -> Outcome {
         self.complain(&error.to_string());
-        if matches!(error, Error::Unreachable { .. }) { Outcome::Unreachable } else { Outcome::Refused }
+        match error {
+            Error::Unreachable { .. } => Outcome::Unreachable,
+            Error::BadConfig { .. } => Outcome::BadConfig,
+            Error::Stalled { .. } | Error::Silent { .. } => Outcome::Late,
+            _ => Outcome::Refused,
+        }
     }
 }
 

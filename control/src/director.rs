@@ -7,6 +7,7 @@ mod journal;
 mod meter;
 pub mod still;
 
+use crate::command::network;
 use crate::command::{
     Command, ConnectionPage, ConnectionView, Counters, Error, LayoutView, PortView, RecentLoad, Reply, WorkerView,
 };
@@ -155,6 +156,8 @@ impl<W: Workers> Director<W> {
                 self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false));
                 Ok(Reply::Done)
             }
+            Command::Neighbours => Ok(Reply::Neighbours(network::neighbours(&self.publisher.current().routes))),
+            Command::Routes { to } => Ok(Reply::Routes(network::routes(&self.publisher.current().routes, to))),
             Command::Layout => Ok(Reply::Layout(self.workers.layout())),
             Command::Drops => Ok(Reply::Drops(self.drops.drops(&self.worker_views()))),
             Command::ClearDrops => {
@@ -225,6 +228,16 @@ impl<W: Workers> Director<W> {
                 self.journal.done(Command::DeleteServer { service, server }, &Reply::Done);
             }
         }
+    }
+
+    /// What it does, in a line: `forwarding: 2 workers, 3 ports, 120 services`.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let (workers, ports) = (count(self.stats.len(), "worker"), count(self.publisher.current().ports.len(), "port"));
+        let services = count(self.state.table().services().count(), "service");
+        let doing = if self.forwarding { "forwarding" } else { "stopped" };
+        format!("{doing}: {workers}, {ports}, {services}")
     }
 
     /// What the workers did, by number.

@@ -9,7 +9,7 @@ mod read;
 mod tests;
 
 pub use findings::{Finding, Level, examine, text};
-pub use read::read;
+pub use read::{huge_pages, read};
 
 /// The system, as far as it matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

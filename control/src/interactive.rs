@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn a_tab_writes_what_is_clear() {
         let rows = [
-            ("sh", Some("ow ")),
+            ("sho", Some("w ")),
+            ("sh", None),
             ("show ", None),
             ("show port x", Some("stats ")),
             ("show port s", None),

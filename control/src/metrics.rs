@@ -343,7 +343,9 @@ impl Scrape {
         to.counters("conn_alloc_failures", "Entries for which there was no room", failures)?;
         let help = "Half-open or closed entries that gave way to new ones";
         to.counters("conn_evicted", help, self.each(|worker| worker.evicted))?;
-        to.counters("conn_expired", "Entries whose time was over", self.each(|worker| worker.expired))
+        let expired = |worker: &WorkerView| worker.expired_in.clone().into_iter().collect();
+        let help = "Entries whose time was over, by the state they were in";
+        to.counters("conn_expired", help, self.each_by_name("state", expired))
     }
 
     fn frames(&self, to: &mut Families<'_>) -> fmt::Result {

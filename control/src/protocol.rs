@@ -204,7 +204,7 @@ pub fn do_line(text: &str, executor: &mut dyn Executor, names: &dyn Names) -> An
         })
         .into(),
         Outcome::Usage => Err(Error::BadRequest { why: said }).into(),
-        Outcome::Refused | Outcome::Unreachable | Outcome::BadConfig => {
+        Outcome::Refused | Outcome::Unreachable | Outcome::BadConfig | Outcome::Late => {
             let error = listening.last.unwrap_or(Error::Refused { why: said.clone() });
             Answer { id: None, reply: None, error: Some(error), message: Some(said) }
         }

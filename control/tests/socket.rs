@@ -309,7 +309,7 @@ fn a_daemon_that_hangs_is_not_waited_for_long() {
     let _first_in_line = UnixStream::connect(&socket).unwrap();
     let mut remote = Remote::new(&socket).within(PATIENCE);
     let error = remote.execute(Command::Clear).unwrap_err();
-    assert_eq!(remote.lost(), Some(Lost::AtFirst));
+    assert_eq!((remote.lost(), remote.late()), (Some(Lost::AtFirst), true));
     assert!(
         error.to_string().contains("cannot reach rvsd") && error.to_string().contains("does not answer"),
         "{error}"
@@ -325,7 +325,7 @@ fn a_daemon_that_hangs_is_not_waited_for_long() {
         });
         let mut remote = Remote::new(&socket).within(PATIENCE);
         let error = remote.execute(Command::Clear).unwrap_err();
-        assert_eq!(remote.lost(), Some(Lost::Midway));
+        assert_eq!((remote.lost(), remote.late()), (Some(Lost::Midway), true));
         assert!(error.to_string().contains("does not answer, in 0.2 s"), "{error}");
         drop(remote);
         daemon.join().unwrap();

@@ -29,6 +29,9 @@ const FUNCTIONS: &[&str] = &[
     "rte_pktmbuf_free_bulk",
     "rte_mempool_avail_count",
     "rte_mempool_in_use_count",
+    "rte_malloc_get_socket_stats",
+    "rte_socket_count",
+    "rte_socket_id_by_idx",
     // devices
     "rte_dev_name",
     "rte_dev_probe",

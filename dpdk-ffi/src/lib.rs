@@ -17,6 +17,7 @@
 pub mod clock;
 pub mod eal;
 pub mod error;
+pub mod heap;
 pub mod hotplug;
 pub mod lcore;
 pub mod link;

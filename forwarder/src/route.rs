@@ -5,10 +5,12 @@
 //! search. [`RoutesBuilder`] takes the kernel's events and makes the next [`Routes`].
 
 mod builder;
+mod ranges;
 #[cfg(test)]
 mod tests;
 
 pub use builder::{Event, Hop, Neighbour, Place, Route, RoutesBuilder, Table, Target};
+pub use ranges::Range;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

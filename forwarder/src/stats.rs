@@ -3,7 +3,7 @@
 //! They are atomics only so that another thread may read them: the writer loads and stores, and never needs a locked
 //! instruction. Nothing here is ever reset; a reader that wants to start from zero remembers where it started.
 
-use crate::conn::Direction;
+use crate::conn::{Direction, State};
 use crate::lines;
 use crate::pipeline::DropReason;
 use crate::police::ClassCounters;
@@ -255,6 +255,8 @@ pub struct WorkerStats {
     pub busy_cycles: Counter,
     /// What all else took: turns without frames, pauses, questions.
     pub idle_cycles: Counter,
+    /// Connections that expired, by the state they were in.
+    pub expired_in: [Counter; State::COUNT],
     /// Version of the snapshot in use.
     pub snapshot: InUse,
     /// By destination slot.
@@ -323,6 +325,7 @@ impl WorkerStats {
             insert_failures: Counter::default(),
             evicted: Counter::default(),
             expired: Counter::default(),
+            expired_in: std::array::from_fn(|_| Counter::default()),
             turns: Counter::default(),
             busy_turns: Counter::default(),
             bursts: std::array::from_fn(|_| Counter::default()),

@@ -36,7 +36,7 @@ fn a_file_is_taken_over_as_a_whole() {
     write(&(SERVICES.to_owned() + "[[service]]\ntcp = \"172.16.0.1:443\"\nscheduler = \"wlcc\"\n"));
     let refused = director.call(&["config", "reload"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(4), "as rvsd check says: {refused:?}");
     assert!(said.contains("line ") && said.contains("did you mean 'wlc'?"), "{said}");
     director.signal("-HUP");
     director.hear("RELOADING=1");

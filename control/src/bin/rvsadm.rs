@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// The daemon cannot be reached, or was lost. ipvsadm has other numbers for the like: 2 at first, 255 later.
 const UNREACHABLE: u8 = 3;
+/// The daemon, or a worker, did not answer in time.
+const LATE: u8 = 5;
 
 /// Bytes of rules that are read, and so done, together.
 const BUFFER: usize = 256 * 1024;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
     };
     let end = session.run(&arguments);
     let status = match (end.lost, name.starts_with("ipvsadm"), remote.lost()) {
+        (true, false, _) if remote.late() => LATE,
         (true, false, _) => UNREACHABLE,
         (true, true, Some(Lost::AtFirst)) => 2,
         (true, true, _) => 255,
@@ -189,7 +192,8 @@ fn console(mut arguments: Vec<String>, mut remote: Remote, path: &Path) -> ExitC
         }
         Options { stop_at_error, .. } => console.lines(stdin().lock(), false, *stop_at_error),
     };
-    output.end(outcome.status())
+    let status = outcome.status();
+    output.end(if status == UNREACHABLE && remote.late() { LATE } else { status })
 }
 
 /// For the completions of shells: how the last of these words, perhaps unfinished, can go on.

@@ -1,7 +1,7 @@
 //! What runs: workers and ports, as data.
 
 use super::Counters;
-use forwarder::conn::Direction;
+use forwarder::conn::{Direction, State};
 use forwarder::pipeline::DropReason;
 use forwarder::police::Class;
 use forwarder::stats::{BURST_CLASSES, Counter, DestCounters, WorkerStats};
@@ -50,6 +50,9 @@ pub struct WorkerView {
     pub evicted: u64,
     /// Connections that expired.
     pub expired: u64,
+    /// Those by the state they were in, by ipvsadm's names; every state is there.
+    #[serde(default)]
+    pub expired_in: BTreeMap<String, u64>,
     /// Turns of its loop.
     pub turns: u64,
     /// Turns that received at least one frame.
@@ -153,6 +156,7 @@ impl WorkerView {
             insert_failures: stats.insert_failures.get(),
             evicted: stats.evicted.get(),
             expired: stats.expired.get(),
+            expired_in: expired_in(stats),
             turns: stats.turns.get(),
             busy_turns: stats.busy_turns.get(),
             bursts: stats.bursts.each_ref().map(Counter::get),
@@ -195,6 +199,9 @@ impl WorkerView {
         let drop = |(reason, now): (&String, &u64)| {
             (reason.clone(), now.wrapping_sub(earlier.drops.get(reason).copied().unwrap_or_default()))
         };
+        let expired = |(state, now): (&String, &u64)| {
+            (state.clone(), now.wrapping_sub(earlier.expired_in.get(state).copied().unwrap_or_default()))
+        };
         let misdelivered = |(port, now): (&u16, &u64)| {
             (*port, now.wrapping_sub(earlier.misdelivered.get(port).copied().unwrap_or_default()))
         };
@@ -216,6 +223,7 @@ impl WorkerView {
             insert_failures: self.insert_failures.wrapping_sub(earlier.insert_failures),
             evicted: self.evicted.wrapping_sub(earlier.evicted),
             expired: self.expired.wrapping_sub(earlier.expired),
+            expired_in: self.expired_in.iter().map(expired).collect(),
             turns: self.turns.wrapping_sub(earlier.turns),
             busy_turns: self.busy_turns.wrapping_sub(earlier.busy_turns),
             bursts: std::array::from_fn(|class| self.bursts[class].wrapping_sub(earlier.bursts[class])),
@@ -228,6 +236,15 @@ impl WorkerView {
             drops: self.drops.iter().map(drop).collect(),
         }
     }
+}
+
+/// Two states of different protocols may have one name.
+fn expired_in(stats: &WorkerStats) -> BTreeMap<String, u64> {
+    let mut by_name = BTreeMap::new();
+    for state in State::ALL {
+        *by_name.entry(state.name().to_owned()).or_default() += stats.expired_in[state as usize].get();
+    }
+    by_name
 }
 
 impl From<&DestCounters> for Counters {

@@ -1,8 +1,8 @@
 //! Answers, as data: a front end formats them.
 
 use super::{
-    Command, DaemonSpec, Error, ForwardingView, LayoutView, MarkSpec, PortView, ServerSpec, ServiceSpec, Timeouts,
-    WorkerView,
+    Command, DaemonSpec, Error, ForwardingView, LayoutView, LogView, MarkSpec, MemoryView, NeighbourView, PortView,
+    RoutePage, ServerSpec, ServiceSpec, Timeouts, WorkerView,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +50,14 @@ pub enum Reply {
     Layout(LayoutView),
     /// Frames dropped, by reason; every reason is there.
     Drops(BTreeMap<String, u64>),
+    /// The neighbours, by address.
+    Neighbours(Vec<NeighbourView>),
+    /// Routes.
+    Routes(RoutePage),
+    /// The log.
+    Log(LogView),
+    /// Memory.
+    Memory(MemoryView),
 }
 
 /// A service as it stands.

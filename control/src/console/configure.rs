@@ -78,9 +78,6 @@ impl Console<'_> {
     fn file(&mut self, said: &Matched, what: &str) -> Result<Config, Outcome> {
         self.own_files(what)?;
         let path = Path::new(said.argument("FILE").unwrap_or_default());
-        Config::load(path).map_err(|error| {
-            self.refuse(&Error::BadConfig { why: error.to_string() });
-            Outcome::BadConfig
-        })
+        Config::load(path).map_err(|error| self.refuse(&Error::BadConfig { why: error.to_string() }))
     }
 }

@@ -50,6 +50,11 @@ impl Matched {
         words.iter().copied().find(|word| self.has(word))
     }
 
+    /// These words of the pattern, in the order in which the line has them.
+    pub fn all_of<'a>(&self, words: &'a [&'static str]) -> impl DoubleEndedIterator<Item = &'static str> + use<'a, '_> {
+        self.words.iter().copied().filter(|word| words.contains(word))
+    }
+
     /// What stands for this argument.
     #[must_use]
     pub fn argument(&self, name: &str) -> Option<&str> {

@@ -3,7 +3,7 @@
 use super::commands::Verb;
 use super::grammar::Matched;
 use super::{Console, Outcome};
-use crate::command::{Command, Error, Reply, ServerSpec, ServiceName, ServiceSpec, ServiceView};
+use crate::command::{Command, Error, Reply, ServerSpec, ServiceName, ServiceSpec, ServiceView, Timeouts};
 use crate::ipvsadm::parse::{Form, Invocation, List, Source, parse};
 use crate::ipvsadm::run::Session;
 use std::io::BufRead;
@@ -86,6 +86,32 @@ impl Console<'_> {
         }
     }
 
+    /// `set service … timeout`.
+    pub(super) fn set_service_timeout(&mut self, matched: &Matched) -> Outcome {
+        // `udp` may be the service's protocol, or the timeout's.
+        let option = match matched.all_of(&["tcp", "udp", "sctp", "fwmark"]).next() {
+            Some("tcp") => "-t",
+            Some("udp") => "-u",
+            Some("sctp") => "--sctp-service",
+            _ => "-f",
+        };
+        let name = matched.argument("VIP:PORT").or(matched.argument("MARK")).unwrap_or_default();
+        let ipv6 = matched.has("ipv6").then_some("-6");
+        let words: Vec<_> = ["-D", option, name].into_iter().chain(ipv6).map(str::to_owned).collect();
+        let service = match parse("ipvsadm", &words, Source::Shell, self.names) {
+            Ok(Invocation::Change(Command::DeleteService { service })) => service,
+            Ok(_) => return self.usage("Bad arguments"),
+            Err(failure) => return self.usage(&failure.message),
+        };
+        let which = matched.all_of(&["established", "fin", "udp", "persistence"]).next_back().unwrap_or_default();
+        let seconds = matched.number("SECONDS").unwrap_or(u32::MAX);
+        let edited = self.service(service).map(|view| with_timeout(view.spec, which, seconds));
+        match edited.and_then(|spec| self.executor.execute(Command::EditService(spec))) {
+            Ok(_) => Outcome::Done,
+            Err(error) => self.refuse(&error),
+        }
+    }
+
     fn service(&mut self, service: ServiceName) -> Result<ServiceView, Error> {
         match self.executor.execute(Command::Services { service: Some(service) })? {
             Reply::Services(services) => services.into_iter().next().ok_or(Error::NoSuchService),
@@ -100,6 +126,23 @@ impl Console<'_> {
         let mut found = servers.iter().map(|view| view.spec).filter(|old| old.address == said.address);
         found.find(port).ok_or(Error::NoSuchDestination)
     }
+}
+
+/// 0 is what all services have; of persistence, none.
+fn with_timeout(mut spec: ServiceSpec, which: &str, seconds: u32) -> ServiceSpec {
+    if which == "persistence" {
+        spec.persistence = (seconds > 0).then_some(seconds);
+        return spec;
+    }
+    let none = Timeouts { tcp: 0, tcp_fin: 0, udp: 0 };
+    let timeouts = spec.timeouts.get_or_insert(none);
+    match which {
+        "established" => timeouts.tcp = seconds,
+        "fin" => timeouts.tcp_fin = seconds,
+        _ => timeouts.udp = seconds,
+    }
+    spec.timeouts = spec.timeouts.filter(|timeouts| *timeouts != none);
+    spec
 }
 
 fn over_service(old: ServiceSpec, said: ServiceSpec, matched: &Matched) -> ServiceSpec {

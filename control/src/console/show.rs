@@ -107,6 +107,9 @@ pub(super) fn worker(worker: &WorkerView) -> String {
     for (name, value) in lines {
         let _ = writeln!(text, "  {name}: {value}");
     }
+    for (state, connections) in worker.expired_in.iter().filter(|(_, connections)| **connections > 0) {
+        let _ = writeln!(text, "  expired in {state}: {connections}");
+    }
     let (recent, all) = (worker.recent, worker.load());
     let _ = writeln!(text, "  busy: {} over the last second, {} in all", percent(recent.busy()), percent(all.busy()));
     let (of_recent, of_all) = (cycles(recent.cycles_per_packet()), cycles(all.cycles_per_packet()));

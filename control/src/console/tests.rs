@@ -122,6 +122,13 @@ fn lines_of_our_own() {
         ),
         ("show config cores", "List of forwarding lcores: 1\n", Outcome::Done),
         ("show device info nosuch", "no device matches 'nosuch'\n", Outcome::Refused),
+        ("set service tcp 10.0.0.9:80 timeout fin 30", "No such service\n", Outcome::Refused),
+        ("set service tcp 10.0.0.9:80 timeout 30", "Bad arguments\n", Outcome::Usage),
+        ("show route 10.0.0.9", "", Outcome::Done),
+        ("show route nobody", "bad request: 'nobody' is no address\n", Outcome::Refused),
+        ("show neigh", "neighbour  port  MAC address\n", Outcome::Done),
+        ("shutdown", "This ends the director, and forwarding with it: shutdown confirm\n", Outcome::Refused),
+        ("set log global loud", "Bad arguments\n", Outcome::Usage),
         ("port stop all", "Please stop packet forwarding first\n", Outcome::Refused),
         ("port stop 7", valid, Outcome::Refused),
         ("port", "Bad arguments\n", Outcome::Usage),
@@ -234,6 +241,17 @@ fn long_forms_do_what_ipvsadm_does_and_edits_keep_what_is_not_named() {
     ] {
         assert_eq!(session.say(line), (String::new(), Outcome::Done), "{line}");
     }
+    session.text("service add udp 10.0.0.1:53");
+    for line in [
+        "set service udp 10.0.0.1:53 timeout udp 30",
+        "set service udp 10.0.0.1:53 timeout established 60",
+        "set service udp 10.0.0.1:53 timeout persistence 90",
+    ] {
+        assert_eq!(session.say(line), (String::new(), Outcome::Done), "{line}");
+    }
+    let saved = session.text("save full");
+    assert!(saved.contains("-A -u 10.0.0.1:53 -s wlc -p 90 --conn-timeouts 60/0/30\n"), "{saved}");
+    session.text("service del udp 10.0.0.1:53");
     assert_eq!(
         session.text("save full"),
         "-A -t 10.0.0.1:80 -s wrr -p 300\n-a -t 10.0.0.1:80 -r 10.0.0.2:8080 -m -w 0 -x 10\n\

@@ -28,6 +28,12 @@ pub fn read(root: &Path, is_root: bool) -> System {
     }
 }
 
+/// The huge pages of the system whose files are below `root`, by NUMA node.
+#[must_use]
+pub fn huge_pages(root: &Path) -> Vec<Node> {
+    nodes(&root.join("sys"))
+}
+
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

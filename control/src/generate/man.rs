@@ -134,8 +134,21 @@ The call makes no sense. Called as ipvsadm also: rvsd cannot be reached.
 Called as rvsadm: rvsd cannot be reached, or was lost in the middle. A list that breaks off ends with a line that says so.
 .TP
 .B 4
+A configuration file is wrong, whoever reads it:
+.BR config\~check ,
+.BR config\~reload ,
+.BR rvsd\~check ;
+or the text that
 .B convert
-was given a text that is wrong.
+was given. keepalived
+.B \-t
+says 3, 4 or 5 for the like.
+.TP
+.B 5
+Called as rvsadm: rvsd, or a worker of it, did not answer in time.
+.TP
+.B 130
+Ended by SIGINT (a shell's number for it).
 .TP
 .B 141
 Whoever reads the output closed it before the end.

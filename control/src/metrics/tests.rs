@@ -38,6 +38,7 @@ fn scrape(options: Options) -> Scrape {
         idle_cycles: 700,
         bursts: [2, 0, 1, 0, 0, 1],
         drops: [("ttl".to_owned(), 1), ("no_route".to_owned(), u64::from(worker))].into(),
+        expired_in: [("ESTABLISHED".to_owned(), 2), ("TIME_WAIT".to_owned(), entries)].into(),
         classes: [("arp".to_owned(), ClassView { passed: 4, policed: 1 })].into(),
         ..WorkerView::default()
     };
@@ -76,6 +77,8 @@ fn workers_are_sums_unless_they_are_wanted() {
         &text,
         &[
             "rvs_conn_entries 12",
+            r#"rvs_conn_expired_total{state="ESTABLISHED"} 4"#,
+            r#"rvs_conn_expired_total{state="TIME_WAIT"} 12"#,
             r#"rvs_drops_total{reason="no_route"} 1"#,
             r#"rvs_drops_total{reason="ttl"} 2"#,
             r#"rvs_exception_packets_total{class="arp"} 8"#,

@@ -379,6 +379,7 @@ fn destination_of<'a>(conn: &Conn, snapshot: &'a Snapshot) -> Option<&'a Destina
 /// A connection's time is over.
 fn gone(conn: &Conn, snapshot: &Snapshot, now: Tick, templates: &mut Templates, ledger: &mut Ledger) {
     ledger.stats.expired.add(1);
+    ledger.stats.expired_in[conn.state as usize].add(1);
     unbind(conn, snapshot, ledger);
     templates.leave(conn, Leaving::Ended, now);
 }

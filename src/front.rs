@@ -1,0 +1,75 @@
+//! What the control socket's clients reach: the director, and what is the process's own: its log, its memory, its end.
+
+use crate::workers::Lcores;
+use crate::{FRAMES, launch, lock, log};
+use control::command::{Command, Error, HeapView, HugePagesView, LogView, MemoryView, PoolView, Reply};
+use control::director::Director;
+use control::doctor;
+use control::server::Executor;
+use dpdk_ffi::eal::EalHandle;
+use dpdk_ffi::mempool::Mempool;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// The director, as its threads share it.
+pub type SharedDirector = Arc<Mutex<Director<Lcores>>>;
+
+/// Does commands.
+#[derive(Clone)]
+pub struct Front {
+    director: SharedDirector,
+    eal: EalHandle,
+    frames: Mempool,
+}
+
+impl Front {
+    /// Of this director, whose frames are from this pool.
+    pub fn new(director: SharedDirector, eal: &EalHandle, frames: &Mempool) -> Self {
+        Self { director, eal: eal.clone(), frames: frames.clone() }
+    }
+
+    fn memory(&self) -> MemoryView {
+        let (available, in_use) = (self.frames.available(), self.frames.in_use());
+        let nodes = doctor::huge_pages(Path::new("/"));
+        let pages = nodes.iter().flat_map(|node| {
+            let view = |pages: &doctor::Pages| HugePagesView {
+                numa_node: node.number,
+                kib: pages.kib,
+                total: pages.total,
+                free: pages.free,
+            };
+            node.pages.iter().map(view)
+        });
+        let heaps = self.eal.heaps().into_iter().map(|heap| HeapView {
+            numa_node: heap.socket,
+            total: heap.total,
+            free: heap.free,
+            largest_free: heap.largest_free,
+        });
+        MemoryView {
+            pools: vec![PoolView { name: FRAMES.to_owned(), size: available.saturating_add(in_use), available }],
+            heaps: heaps.collect(),
+            huge_pages: pages.collect(),
+        }
+    }
+}
+
+impl Executor for Front {
+    fn execute(&mut self, command: Command) -> Result<Reply, Error> {
+        match command {
+            Command::Log => Ok(Reply::Log(LogView { filter: log::filter() })),
+            Command::SetLog { target, level } => {
+                log::set_level(target.as_deref(), &level).map_err(|why| Error::Refused { why })?;
+                tracing::info!(filter = log::filter(), "log");
+                Ok(Reply::Done)
+            }
+            Command::Memory => Ok(Reply::Memory(self.memory())),
+            Command::Shutdown => {
+                tracing::warn!("an operator ends the director");
+                launch::end();
+                Ok(Reply::Done)
+            }
+            command => lock(&self.director).execute(command),
+        }
+    }
+}
