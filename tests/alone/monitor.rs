@@ -99,10 +99,11 @@ fn health_and_readiness_are_told_apart() {
 #[test]
 fn systemd_is_told() {
     let mut director = Alone::start("");
-    director.hear("STATUS=forwarding: 1 worker, 1 port, 0 services");
-    director.rvsadm(&["-A", "-t", "10.0.0.1:80"]);
     director.rvsadm(&["stop"]);
-    director.hear("STATUS=stopped: 1 worker, 1 port, 1 service");
+    director.hear("STATUS=stopped: 1 worker, 1 port, 0 services");
+    director.rvsadm(&["-A", "-t", "10.0.0.1:80"]);
+    director.rvsadm(&["start"]);
+    director.hear("STATUS=forwarding: 1 worker, 1 port, 1 service");
     // All workers move, so the watchdog is fed.
     director.hear("WATCHDOG=1");
     director.signal("-HUP");
