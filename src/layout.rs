@@ -17,26 +17,27 @@ pub fn seats(workers: usize, lcores: &[Lcore]) -> Vec<SeatView> {
     (0..).zip(lcores).take(workers).map(seat).collect()
 }
 
-/// The queues of a port, and whose they are among so many workers.
-pub fn of_port(number: u16, of: &DirectorPort, workers: usize) -> PortLayout {
-    let (rx_offloads, tx_offloads) = of.port.offloads().unwrap_or_default();
+/// The queues of a port that has a device, and whose they are among so many workers, of which some serve queues.
+pub fn of_port(number: u16, of: &DirectorPort, workers: usize, serving: usize) -> Option<PortLayout> {
+    let port = of.port.as_ref()?;
+    let (rx_offloads, tx_offloads) = port.offloads().unwrap_or_default();
     let rx = |queue: u16| QueueView {
-        worker: of.receiver(queue, workers),
+        worker: of.receiver(queue, serving),
         pool: Some(crate::FRAMES.to_owned()),
-        ..view(of.port.rx_queue_info(queue).unwrap_or_default())
+        ..view(port.rx_queue_info(queue).unwrap_or_default())
     };
     let tx = |queue: u16| QueueView {
         worker: (usize::from(queue) < workers).then_some(queue.into()),
-        ..view(of.port.tx_queue_info(queue).unwrap_or_default())
+        ..view(port.tx_queue_info(queue).unwrap_or_default())
     };
-    PortLayout {
+    Some(PortLayout {
         port: number,
         numa_node: of.info.socket,
         rx_offloads,
         tx_offloads,
         rx: (0..of.queues).map(rx).collect(),
         tx: (0..of.queues).map(tx).collect(),
-    }
+    })
 }
 
 fn view(of: QueueInfo) -> QueueView {

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::kernel_link::Link;
-use crate::queues::{Place, Queues};
+use crate::queues::Place;
 use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::memory::TableMemory;
 use dpdk_ffi::mempool::Mempool;
@@ -26,10 +26,12 @@ pub enum Request {
     Replace {
         /// The port.
         port: u16,
-        /// What it gets.
-        queues: Queues,
+        /// What it gets to receive from.
+        rx: Vec<Place<RxQueue>>,
+        /// What it gets to send by.
+        tx: Option<TxQueue>,
         /// Where those go that it had.
-        answer: SyncSender<Queues>,
+        answer: SyncSender<(Vec<Place<RxQueue>>, Option<TxQueue>)>,
     },
 }
 
@@ -123,9 +125,11 @@ fn answer(worker: &mut Worker, request: Request, shared: &Shared, now: Tick) {
             let next = worker.pipeline().list(&(shared.snapshot)(), now, from, limit, |view| room.push(view));
             let _ = answer.try_send((room, next));
         }
-        Request::Replace { port, queues: (rx, tx), answer } => {
-            let mut rx = rx.into_iter();
-            let old = worker.receive_queues(port).filter_map(|place| place.replace(rx.next())).collect();
+        Request::Replace { port, rx, tx, answer } => {
+            if tx.is_none() {
+                worker.abandon(port);
+            }
+            let old = worker.replace_receive_queues(port, rx);
             let _ = answer.try_send((old, worker.transmit_queue(port).and_then(|place| place.replace(tx))));
         }
     }

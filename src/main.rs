@@ -328,6 +328,7 @@ fn mirror_and_director(
         eyes: Arc::new(Eyes::new()),
         lcores: launch::lcores(eal).collect(),
         burst: packet_io::BURST as u16,
+        serving: stats.len(),
     };
     let director = Arc::new(Mutex::new(Director::new(builder, publisher, stats.to_vec(), lcores)));
     *guard = Some(director.clone());

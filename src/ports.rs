@@ -6,7 +6,7 @@ use crate::plan::PortPlan;
 use crate::queues::{Eyes, Place, Queues};
 use crate::random;
 use crate::rss::{self, Delivery};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use control::config::Device;
 use control::kernel;
 use dpdk_ffi::eal::EalHandle;
@@ -14,15 +14,37 @@ use dpdk_ffi::mempool::Mempool;
 use dpdk_ffi::port::{Port, PortConfig, PortId, PortInfo};
 use dpdk_ffi::queue::{RxQueue, TxQueue};
 use forwarder::rss::{Side, Spread};
+use packet_io::{Burst, RxQueue as _};
 use std::sync::Arc;
 
 /// Descriptors of a kernel interface's queues: bursts of it are small.
 const TAP_DESCRIPTORS: u16 = 256;
 
-/// A port of the director.
+/// The driver of the kernel's packet sockets.
+const AF_PACKET: &str = "net_af_packet";
+/// Bursts that a queue of it holds, at least: 512 frames, if nobody says otherwise.
+const AF_PACKET_BURSTS: usize = 64;
+
+/// Releases the frames that wait in a port. Between making a socket and binding it, net_af_packet takes in frames of every
+/// interface, also those that other ports send: they would be forwarded again.
+fn empty(port: &mut Port, queues: u16) -> Result<()> {
+    let mut burst = Burst::new();
+    for queue in 0..queues {
+        let mut rx = port.rx_queue(queue)?;
+        for _ in 0..AF_PACKET_BURSTS {
+            if rx.receive(&mut burst) == 0 {
+                break;
+            }
+            burst.clear();
+        }
+    }
+    Ok(())
+}
+
+/// A port of the director. It keeps its number, its kernel interface and its MAC address whatever device it has.
 pub struct DirectorPort {
-    /// The device.
-    pub port: Port,
+    /// The device, unless it was detached.
+    pub port: Option<Port>,
     /// What it was when it was opened.
     pub info: PortInfo,
     /// Its kernel interface, and that interface's name.
@@ -33,19 +55,69 @@ pub struct DirectorPort {
     pub delivery: Delivery,
     /// Whether somebody has stopped it.
     pub stopped: bool,
+    /// Its driver, stopped once, cannot start again.
+    worn: bool,
+    /// How many workers send by it, so how many transmit queues every device of it needs.
+    seats: u16,
+    setup: Setup,
+}
+
+/// How a port's devices are set up, the first one and every later one.
+#[derive(Clone)]
+struct Setup {
+    eal: EalHandle,
+    pool: Mempool,
+    workers: usize,
+    /// Queues, if somebody says.
+    asked: Option<u16>,
+    mtu: Option<u16>,
     /// On which side of the director it is, and how clients are spread over workers: it is told when it starts.
     side: Side,
     spread: Option<Arc<Spread>>,
 }
 
+impl Setup {
+    /// Opens a port and configures it; answers how many queues it has in each direction.
+    fn open(&self, id: PortId, info: &PortInfo) -> Result<(Port, u16)> {
+        let mut port = Port::open(&self.eal, id)?;
+        let pairs = pairs(info, self.asked, self.workers);
+        let config = PortConfig { rx_queues: pairs, tx_queues: pairs, mtu: self.mtu, ..PortConfig::default() };
+        port.configure(&rss::configure(config, info, self.spread.as_deref(), self.side), &self.pool)?;
+        Ok((port, pairs))
+    }
+
+    /// Starts it; answers how its frames reach the workers that they belong to.
+    fn start(&self, port: &mut Port, info: &PortInfo, pairs: u16) -> Result<Delivery> {
+        port.start()?;
+        if info.driver == AF_PACKET {
+            empty(port, pairs)?;
+        }
+        Ok(rss::finish(port, info, pairs, self.spread.as_deref(), self.side))
+    }
+}
+
 impl DirectorPort {
+    /// Its device.
+    ///
+    /// # Errors
+    /// It was detached.
+    pub fn device(&mut self) -> Result<&mut Port> {
+        self.port.as_mut().context("it is detached")
+    }
+
     /// Starts it again.
     ///
     /// # Errors
     /// What its driver says.
     pub fn start(&mut self) -> Result<()> {
-        self.port.start()?;
-        self.delivery = rss::finish(&mut self.port, &self.info, self.queues, self.spread.as_deref(), self.side);
+        if self.worn {
+            let device = self.device()?.device()?;
+            self.detach()?;
+            self.attach(&device)?;
+        }
+        let Self { port, setup, info, queues, .. } = self;
+        let port = port.as_mut().context("it is detached")?;
+        self.delivery = setup.start(port, info, *queues)?;
         self.stopped = false;
         Ok(())
     }
@@ -55,9 +127,79 @@ impl DirectorPort {
     /// # Errors
     /// One has, or what its driver says.
     pub fn stop(&mut self) -> Result<()> {
-        self.port.stop()?;
+        self.device()?.stop()?;
         self.stopped = true;
+        // Its sockets exist from probe to stop (DPDK's rte_eth_af_packet.c: eth_dev_stop closes them, start opens none).
+        self.worn |= self.info.driver == AF_PACKET;
         Ok(())
+    }
+
+    /// Removes its device. It is stopped.
+    ///
+    /// # Errors
+    /// What its driver says; the device then stays.
+    pub fn detach(&mut self) -> Result<()> {
+        let port = self.port.take().context("it is detached")?;
+        port.unplug().map_err(|(port, error)| {
+            self.port = Some(port);
+            error.into()
+        })
+    }
+
+    /// Gives it another device, which stays stopped.
+    ///
+    /// # Errors
+    /// Why it cannot be that one.
+    pub fn attach(&mut self, device: &str) -> Result<()> {
+        let eal = &self.setup.eal;
+        let plugged = eal.plug(device)?;
+        let id = plugged[0];
+        let info = eal.port_info(id)?;
+        let opened = match pairs(&info, self.setup.asked, self.setup.workers) {
+            _ if plugged.len() > 1 => {
+                Err(anyhow!("it has {} ports; only devices of one can be attached", plugged.len()))
+            }
+            few if few < self.seats => Err(anyhow!(
+                "it has {few} queues in each direction, and {} workers send by this port: give it as many (queues=, qpairs=)",
+                self.seats
+            )),
+            _ => self.setup.open(id, &info),
+        };
+        let (mut port, pairs) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // It must not stay, half set up, under a name that could then not be used again.
+                if let Ok(port) = Port::open(eal, id) {
+                    let _ = port.unplug();
+                }
+                return Err(error);
+            }
+        };
+        self.adopt(&mut port, &info);
+        (self.info, self.queues, self.port) = (port.info()?, pairs, Some(port));
+        (self.stopped, self.worn) = (true, false);
+        Ok(())
+    }
+
+    /// The new device takes over the MAC address and the MTU of the old one, which the kernel interface and neighbours
+    /// know; if it cannot take the address, the kernel interface takes its own.
+    fn adopt(&mut self, port: &mut Port, info: &PortInfo) {
+        if info.mtu != self.info.mtu
+            && let Err(error) = port.set_mtu(self.info.mtu)
+        {
+            tracing::warn!("{error}");
+        }
+        if info.mac == self.info.mac || port.set_mac(self.info.mac).is_ok() {
+            return;
+        }
+        match &mut self.kernel {
+            Some((tap, _)) => {
+                if let Err(error) = tap.set_mac(info.mac) {
+                    tracing::warn!("{error}");
+                }
+            }
+            None => tracing::warn!(device = info.name, "frames go on to leave with the old device's MAC address"),
+        }
     }
 
     /// Which of so many workers has a receive queue; see [`Self::queues_of`].
@@ -65,15 +207,17 @@ impl DirectorPort {
         usize::from(queue).checked_rem(workers).map(|worker| worker as u32)
     }
 
-    /// The queues of one of so many workers. If there are more than workers, each gets several receive queues; if less,
-    /// some get none.
+    /// The queues of a worker, if so many workers serve receive queues. If there are more queues than these, each gets
+    /// several; if less, some get none. Every worker has a transmit queue, if there are enough.
     ///
     /// # Errors
     /// If a queue was taken before.
-    pub fn queues_of(&mut self, worker: usize, workers: usize) -> Result<Queues> {
-        let own = (worker..usize::from(self.queues)).step_by(workers);
-        let rx = own.map(|queue| self.port.rx_queue(queue as u16)).collect::<Result<_, _>>()?;
-        let tx = (worker < usize::from(self.queues)).then(|| self.port.tx_queue(worker as u16)).transpose()?;
+    pub fn queues_of(&mut self, worker: usize, serving: usize) -> Result<Queues> {
+        let count = usize::from(self.queues);
+        let port = self.device()?;
+        let own = (worker..count).step_by(serving.max(1)).filter(|_| worker < serving);
+        let rx = own.map(|queue| port.rx_queue(queue as u16)).collect::<Result<_, _>>()?;
+        let tx = (worker < count).then(|| port.tx_queue(worker as u16)).transpose()?;
         Ok((rx, tx))
     }
 }
@@ -102,13 +246,11 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool
     let spread = rss::spread(workers, planned, random()?[0]).map(Arc::new);
     let mut ports = Vec::new();
     for (number, (id, PortPlan { kernel, mtu, queues, side, .. })) in chosen.into_iter().enumerate() {
-        let mut port = Port::open(eal, id)?;
+        let (side, spread) = (side.unwrap_or(side_of(number)), spread.clone());
+        let setup = Setup { eal: eal.clone(), pool: pool.clone(), workers, asked: queues, mtu, side, spread };
         offered(number, info(id));
-        let (pairs, side) = (pairs(info(id), queues, workers), side.unwrap_or(side_of(number)));
-        let config = PortConfig { rx_queues: pairs, tx_queues: pairs, mtu, ..PortConfig::default() };
-        port.configure(&rss::configure(config, info(id), spread.as_deref(), side), pool)?;
-        port.start()?;
-        let delivery = rss::finish(&mut port, info(id), pairs, spread.as_deref(), side);
+        let (mut port, pairs) = setup.open(id, info(id))?;
+        let delivery = setup.start(&mut port, info(id), pairs)?;
         let info = port.info()?;
         let name = match kernel {
             KernelInterface::None => None,
@@ -129,8 +271,9 @@ pub fn open(eal: &EalHandle, wanted: &[PortPlan], workers: usize, pool: &Mempool
             frames = delivery.name(),
             "port started"
         );
-        let spread = spread.clone();
-        ports.push(DirectorPort { port, info, kernel, queues: pairs, delivery, stopped: false, side, spread });
+        let seats = pairs.min(u16::try_from(workers).unwrap_or(u16::MAX));
+        let (port, stopped, worn) = (Some(port), false, false);
+        ports.push(DirectorPort { port, info, kernel, queues: pairs, delivery, stopped, worn, seats, setup });
     }
     Ok((ports, spread))
 }
@@ -158,7 +301,7 @@ fn side_of(number: usize) -> Side {
 fn pairs(info: &PortInfo, asked: Option<u16>, workers: usize) -> u16 {
     let most = info.max_rx_queues.min(info.max_tx_queues).max(1);
     // Its queues are sockets that exist from the start, and the kernel spreads frames over all of them.
-    if info.driver == "net_af_packet" {
+    if info.driver == AF_PACKET {
         return most;
     }
     asked.unwrap_or(u16::try_from(workers).unwrap_or(u16::MAX)).min(most)

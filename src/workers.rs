@@ -4,7 +4,8 @@ use crate::clock::Clock;
 use crate::layout;
 use crate::lcore::{Question, Request, Shared};
 use crate::ports::DirectorPort;
-use crate::queues::{Eyes, Queues};
+use crate::queues::{Eyes, Place, Queues};
+use crate::rss::Delivery;
 use control::command::{ConnectionPage, Error, ExtendedStat, LayoutView, PortRates, PortStats, PortView};
 use control::director::{self, Adjustment, Workers};
 use dpdk_ffi::lcore::Lcore;
@@ -41,15 +42,38 @@ pub struct Lcores {
     pub lcores: Vec<Lcore>,
     /// Frames that are received at once, at most.
     pub burst: u16,
+    /// How many workers, from the first on, serve receive queues.
+    pub serving: usize,
 }
 
 impl Lcores {
     /// Gives a worker other queues of a port, and drops those it had.
-    fn replace(shared: &Shared, port: u16, queues: Queues) -> Result<(), String> {
+    fn replace(&self, worker: &Shared, port: u16, (rx, tx): Queues) -> Result<(), String> {
         let silent = || "a worker does not answer".to_owned();
         let (answer, answered) = sync_channel(1);
-        shared.requests.push(Request::Replace { port, queues, answer }).map_err(|_| silent())?;
+        let rx = rx.into_iter().map(|queue| Place::new(port, queue, &self.eyes)).collect();
+        worker.requests.push(Request::Replace { port, rx, tx, answer }).map_err(|_| silent())?;
         answered.recv_timeout(ANSWER).map(drop).map_err(|_| silent())
+    }
+
+    /// Takes a port's queues from the workers.
+    fn take_queues(&self, port: u16) -> Result<(), String> {
+        self.shared.iter().try_for_each(|worker| self.replace(worker, port, (Vec::new(), None)))
+    }
+
+    /// Deals a port's queues out.
+    fn deal_queues(&self, number: u16, port: &mut DirectorPort) -> Result<(), String> {
+        self.shared.iter().enumerate().try_for_each(|(worker, shared)| {
+            let queues = port.queues_of(worker, self.serving).map_err(in_words)?;
+            self.replace(shared, number, queues)
+        })
+    }
+}
+
+fn in_words(error: anyhow::Error) -> String {
+    match error.downcast::<dpdk_ffi::Error>() {
+        Ok(error) => why(error),
+        Err(error) => format!("{error:#}"),
     }
 }
 
@@ -97,7 +121,8 @@ impl Workers for Lcores {
     fn ports(&mut self, only: Option<u16>, extended: bool) -> Vec<PortView> {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         let numbered = (0u16..).zip(ports.iter()).filter(|(number, _)| only.is_none_or(|only| only == *number));
-        numbered.map(|(number, port)| view(number, port, extended)).collect()
+        let all_serve = self.serving == self.shared.len();
+        numbered.filter_map(|(number, port)| view(number, port, extended, all_serve)).collect()
     }
 
     fn set_forwarding(&mut self, on: bool) {
@@ -117,7 +142,10 @@ impl Workers for Lcores {
         LayoutView {
             burst: self.burst,
             workers: layout::seats(workers, &self.lcores),
-            ports: (0u16..).zip(ports.iter()).map(|(number, port)| layout::of_port(number, port, workers)).collect(),
+            ports: (0u16..)
+                .zip(ports.iter())
+                .filter_map(|(number, port)| layout::of_port(number, port, workers, self.serving))
+                .collect(),
         }
     }
 
@@ -126,7 +154,7 @@ impl Workers for Lcores {
         match to {
             Adjustment::Burst(frames) => {
                 self.burst = frames;
-                ports.iter().for_each(|port| port.port.set_burst(frames));
+                ports.iter().filter_map(|port| port.port.as_ref()).for_each(|port| port.set_burst(frames));
             }
             Adjustment::Link(number, up) => device(&mut ports, number)?.set_link(up).map_err(why)?,
             Adjustment::AllMulticast(number, on) => {
@@ -139,23 +167,36 @@ impl Workers for Lcores {
             }
             Adjustment::Verbose(level) => self.eyes.set(level),
             Adjustment::Stop(number) => {
-                let port = ports.get_mut(usize::from(number)).ok_or("it is gone")?;
-                for shared in &self.shared {
-                    Self::replace(shared, number, (Vec::new(), None))?;
+                self.take_queues(number)?;
+                slot(&mut ports, number)?.stop().map_err(in_words)?;
+            }
+            Adjustment::Detach(number) => slot(&mut ports, number)?.detach().map_err(in_words)?,
+            Adjustment::Serving(workers) => {
+                self.serving = workers.into();
+                for (number, port) in (0u16..).zip(ports.iter_mut()).filter(|(_, port)| !port.stopped) {
+                    self.take_queues(number)?;
+                    self.deal_queues(number, port)?;
                 }
-                port.stop().map_err(|error| format!("{error:#}"))?;
             }
             Adjustment::Start(number) => {
                 let port = ports.get_mut(usize::from(number)).filter(|port| port.stopped);
                 let Some(port) = port else { return Ok(()) };
-                port.start().map_err(|error| format!("{error:#}"))?;
-                for (worker, shared) in self.shared.iter().enumerate() {
-                    let queues = port.queues_of(worker, self.shared.len()).map_err(|error| format!("{error:#}"))?;
-                    Self::replace(shared, number, queues)?;
-                }
+                port.start().map_err(in_words)?;
+                port.device().map_err(in_words)?.set_burst(self.burst);
+                self.deal_queues(number, port)?;
             }
         }
         Ok(())
+    }
+
+    fn attach(&mut self, device: &str) -> Result<u16, String> {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = (0u16..).zip(ports.iter_mut()).find(|(_, port)| port.port.is_none());
+        let Some((number, port)) = free else {
+            return Err("there is no place for one more port: detach another first (port stop P, port detach P)".into());
+        };
+        port.attach(device).map_err(in_words)?;
+        Ok(number)
     }
 }
 
@@ -167,19 +208,26 @@ fn why(error: dpdk_ffi::Error) -> String {
     }
 }
 
-/// The device of a port.
-fn device(ports: &mut [DirectorPort], number: u16) -> Result<&mut Port, String> {
-    Ok(&mut ports.get_mut(usize::from(number)).ok_or("it is gone")?.port)
+fn slot(ports: &mut [DirectorPort], number: u16) -> Result<&mut DirectorPort, String> {
+    ports.get_mut(usize::from(number)).ok_or_else(|| "it is gone".to_owned())
 }
 
-/// A port as it stands. What its driver does not tell is left at zero.
-fn view(number: u16, of: &DirectorPort, extended: bool) -> PortView {
+/// The device of a port.
+fn device(ports: &mut [DirectorPort], number: u16) -> Result<&mut Port, String> {
+    slot(ports, number)?.device().map_err(in_words)
+}
+
+/// A port that has a device, as it stands. What its driver does not tell is left at zero. With some workers that serve no
+/// queue, no device can bring frames to all owners.
+fn view(number: u16, of: &DirectorPort, extended: bool, all_serve: bool) -> Option<PortView> {
     let DirectorPort { port, info, kernel, queues, delivery, stopped, .. } = of;
+    let port = port.as_ref()?;
+    let delivery = if all_serve || *delivery == Delivery::Single { *delivery } else { Delivery::HandedOver };
     let stats = port.stats().unwrap_or_default();
     let link = port.link().ok();
     let info = port.info().unwrap_or_else(|_| info.clone());
     let extended = if extended { port.extended_stats().unwrap_or_default() } else { Vec::new() };
-    PortView {
+    Some(PortView {
         port: number,
         mac: info.mac.map(|byte| format!("{byte:02x}")).join(":"),
         device: info.name,
@@ -204,7 +252,7 @@ fn view(number: u16, of: &DirectorPort, extended: bool) -> PortView {
         },
         rates: PortRates::default(),
         extended: extended.into_iter().map(|(name, value)| ExtendedStat { name, value }).collect(),
-    }
+    })
 }
 
 /// A cursor: the worker above bit 48, whether it is about templates at bit 40, the slot below.

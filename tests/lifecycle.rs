@@ -192,7 +192,7 @@ fn the_console_is_in_the_foreground_if_wanted() {
     fs::write(files.path().join("rules"), "-A -t 10.0.0.1:80 -s rr\n").expect("a new file");
     let lines = format!(
         "load {}\nshow service\nshow port summary all\nfrobnicate\nset verbose 1\nset burst 8\n\
-         port stop 0\nstop\nstop\nport stop 0\nstart\nport start all\nstart\nshow worker 0\n\
+         port detach 0\nstop\nstop\nport stop 0\nstart\nport start all\nstart\nshow worker 0\n\
          show rxq info 0 0\nshow config fwd\nclear port stats 0\nset link-down port 0\n\
          set log rvsd debug\nshow log\nshow memory\nshow route\nshutdown\n",
         files.path().join("rules").display()
@@ -223,7 +223,7 @@ fn the_console_is_in_the_foreground_if_wanted() {
         }
         let refusals = [
             "Command not found",
-            "stop packet forwarding first",
+            "Port not stopped",
             "forwarding not started",
             "Not all ports",
             "port 0: it cannot set",

@@ -214,13 +214,30 @@ pub enum Command {
         /// 0 to 3.
         level: u8,
     },
-    /// Starts a stopped port; a started one stays so. Fails with [`Error::StopFirst`] while frames are forwarded.
+    /// From the next [`Command::StartForwarding`] on, only so many workers serve the ports' queues, 1 to all. Connections
+    /// stay with the workers that they belong to; those without queues get what is theirs from the others.
+    SetWorkers {
+        /// So many.
+        workers: u16,
+    },
+    /// Adds a device, as the EAL's --vdev or -a would, in place of the first port that was detached: the port keeps its
+    /// number, and its MAC address where the device can take it, and is stopped. Answers [`Reply::Ports`].
+    AttachPort {
+        /// The device and its arguments: `net_vhost1,iface=/run/b.sock,queues=2`.
+        device: String,
+    },
+    /// Removes the device of a stopped port. Fails with [`Error::PortStarted`].
+    DetachPort {
+        /// The port ([`Error::NoSuchPort`] if it does not exist).
+        port: u16,
+    },
+    /// Starts a stopped port; a started one stays so. Others forward meanwhile.
     StartPort {
         /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
         #[serde(default)]
         port: Option<u16>,
     },
-    /// Stops a port; a stopped one stays so. Fails with [`Error::StopFirst`] while frames are forwarded.
+    /// Stops a port; a stopped one stays so. Others forward meanwhile.
     StopPort {
         /// One port ([`Error::NoSuchPort`] if it does not exist), or all.
         #[serde(default)]
@@ -288,6 +305,9 @@ impl Command {
             | Self::ClearForwarding
             | Self::SetBurst { .. }
             | Self::SetVerbose { .. }
+            | Self::SetWorkers { .. }
+            | Self::AttachPort { .. }
+            | Self::DetachPort { .. }
             | Self::StartPort { .. }
             | Self::StopPort { .. }
             | Self::ClearDrops

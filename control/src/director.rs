@@ -52,6 +52,13 @@ pub trait Workers {
     fn layout(&mut self) -> LayoutView {
         LayoutView::default()
     }
+    /// Adds a device in place of one that was detached; answers the number of its port, which is stopped.
+    ///
+    /// # Errors
+    /// Why there is no such device, or no place for it.
+    fn attach(&mut self, _device: &str) -> Result<u16, String> {
+        Err("its frames come from memory".to_owned())
+    }
     /// Changes how frames are received. Workers on ports in memory have nothing to change.
     ///
     /// # Errors
@@ -68,16 +75,28 @@ pub enum Adjustment {
     Burst(u16),
     /// Of which frames a line is logged: 0 of none, 1 of those received, 2 of those sent, 3 of both.
     Verbose(u8),
-    /// This port is started. No frames are forwarded meanwhile.
+    /// This port is started.
     Start(u16),
-    /// This port is stopped. No frames are forwarded meanwhile.
+    /// This port is stopped.
     Stop(u16),
+    /// This stopped port loses its device.
+    Detach(u16),
+    /// Only so many workers serve queues. No frames are forwarded meanwhile.
+    Serving(u16),
     /// This port's link is to be up, or down.
     Link(u16, bool),
     /// This port takes all multicast frames, or not.
     AllMulticast(u16, bool),
     /// This port counts from zero; with true, all that its driver counts.
     Clear(u16, bool),
+}
+
+fn in_range(name: &str, value: u16, range: std::ops::RangeInclusive<u16>) -> Result<(), Error> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let takes = format!("{} to {}", range.start(), range.end());
+    Err(Error::BadSetting { name: name.to_owned(), value: value.to_string(), takes })
 }
 
 /// Frames that can be received at once. Drivers that use vector instructions receive none of less than four.
@@ -91,6 +110,8 @@ pub struct Director<W> {
     stats: Vec<Arc<WorkerStats>>,
     workers: W,
     forwarding: bool,
+    /// How many workers are to serve queues from the next start on, if that changes.
+    serving: Option<u16>,
     baseline: Baseline,
     /// Since when drops are counted.
     drops: Baseline,
@@ -112,6 +133,7 @@ impl<W: Workers> Director<W> {
             stats,
             workers,
             forwarding: true,
+            serving: None,
             baseline: Baseline::default(),
             drops: Baseline::default(),
             meter: Meter::default(),
@@ -166,8 +188,24 @@ impl<W: Workers> Director<W> {
             }
             Command::SetBurst { frames } => self.adjust("burst", frames, BURSTS, Adjustment::Burst(frames)),
             Command::SetVerbose { level } => self.adjust("verbose", level.into(), 0..=3, Adjustment::Verbose(level)),
-            Command::StartPort { port } => self.adjust_ports(port, Adjustment::Start),
-            Command::StopPort { port } => self.adjust_ports(port, Adjustment::Stop),
+            Command::SetWorkers { workers } => {
+                let most = self.stats.len() as u16;
+                in_range("nbcore", workers, 1..=most)?;
+                self.serving = Some(workers);
+                Ok(Reply::Done)
+            }
+            Command::AttachPort { device } => {
+                let port = self.workers.attach(&device).map_err(|why| Error::Refused { why })?;
+                self.ports(Some(port), false).map(Reply::Ports)
+            }
+            Command::DetachPort { port } => {
+                if self.ports(Some(port), false)?.iter().any(|view| !view.stopped) {
+                    return Err(Error::PortStarted);
+                }
+                self.adjust_each(Some(port), Adjustment::Detach)
+            }
+            Command::StartPort { port } => self.adjust_each(port, Adjustment::Start),
+            Command::StopPort { port } => self.adjust_each(port, Adjustment::Stop),
             Command::ClearPort { port, extended } => {
                 self.adjust_each(port, |port| Adjustment::Clear(port, extended))?;
                 self.baseline.forget(port);
@@ -193,20 +231,9 @@ impl<W: Workers> Director<W> {
         range: std::ops::RangeInclusive<u16>,
         to: Adjustment,
     ) -> Result<Reply, Error> {
-        if !range.contains(&value) {
-            let takes = format!("{} to {}", range.start(), range.end());
-            return Err(Error::BadSetting { name: name.to_owned(), value: value.to_string(), takes });
-        }
+        in_range(name, value, range)?;
         self.workers.adjust(to).map_err(|why| Error::Refused { why })?;
         Ok(Reply::Done)
-    }
-
-    fn adjust_ports(&mut self, port: Option<u16>, to: fn(u16) -> Adjustment) -> Result<Reply, Error> {
-        self.ports(port, false)?;
-        if self.forwarding {
-            return Err(Error::StopFirst);
-        }
-        self.adjust_each(port, to)
     }
 
     fn adjust_each(&mut self, port: Option<u16>, to: impl Fn(u16) -> Adjustment) -> Result<Reply, Error> {
@@ -268,7 +295,14 @@ impl<W: Workers> Director<W> {
             (false, true) if self.workers.ports(None, false).iter().any(|port| port.stopped) => {
                 return Err(Error::PortsStopped);
             }
-            (false, true) => self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false)),
+            (false, true) => {
+                if let Some(workers) = self.serving {
+                    let done = self.workers.adjust(Adjustment::Serving(workers));
+                    done.map_err(|why| Error::Refused { why })?;
+                    self.serving = None;
+                }
+                self.baseline = Baseline::new(self.worker_views(), self.workers.ports(None, false));
+            }
             (true, false) => {}
         }
         self.workers.set_forwarding(on);

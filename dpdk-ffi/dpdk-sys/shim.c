@@ -6,6 +6,8 @@
 
 #include "shim.h"
 
+#include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_flow.h>
 #include <rte_version.h>
@@ -90,6 +92,13 @@ int shim_tel_add_number(struct rte_tel_data *dict, const char *name, uint64_t nu
 #else
 	return rte_tel_data_add_dict_u64(dict, name, number);
 #endif
+}
+
+const char *shim_device_arguments(const struct rte_device *device)
+{
+	const struct rte_devargs *devargs = rte_dev_devargs(device);
+
+	return devargs ? devargs->args : NULL;
 }
 
 int shim_flow_rules(uint16_t port)

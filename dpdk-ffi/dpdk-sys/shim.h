@@ -70,6 +70,9 @@ int shim_tel_add_number(struct rte_tel_data *dict, const char *name, uint64_t nu
 /* Whether a configured port takes a rule that brings TCP over IPv4 to its first queue: 0, or a negative errno. */
 int shim_flow_rules(uint16_t port);
 
+/* The arguments that a device was added with, without its name; NULL if there are none. They live as long as the device. */
+const char *shim_device_arguments(const struct rte_device *device);
+
 /* This thread's rte_errno. */
 int shim_errno(void);
 

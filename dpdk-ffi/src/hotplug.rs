@@ -35,6 +35,19 @@ impl EalHandle {
 }
 
 impl Port {
+    /// Its device, with the arguments that it was added with, as [`EalHandle::plug`] takes it.
+    ///
+    /// # Errors
+    /// [`Error::Port`].
+    pub fn device(&self) -> Result<String, Error> {
+        let device = self.raw_info()?.device;
+        // SAFETY: the device exists as long as the port is not closed; its name and its arguments are C strings that
+        // live as long, or NULL. Needed because they are C's.
+        let (name, arguments) =
+            unsafe { (port::text(sys::rte_dev_name(device)), port::text(sys::shim_device_arguments(device))) };
+        Ok(if arguments.is_empty() { name } else { format!("{name},{arguments}") })
+    }
+
     /// Stops the port and removes its device: a virtual one is gone with its kernel interface, a NIC can be plugged again.
     ///
     /// # Errors

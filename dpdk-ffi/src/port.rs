@@ -587,7 +587,7 @@ impl Port {
 ///
 /// # Safety
 /// `string` is NULL or a C string.
-unsafe fn text(string: *const std::ffi::c_char) -> String {
+pub(crate) unsafe fn text(string: *const std::ffi::c_char) -> String {
     if string.is_null() {
         return String::new();
     }

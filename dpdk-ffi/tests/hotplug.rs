@@ -88,6 +88,7 @@ fn tap(eal: &EalHandle, pool: &mut Mempool) {
     let info = port.info().unwrap();
     assert_eq!((info.name.as_str(), info.driver.as_str()), ("net_tap0", "net_tap"));
     assert_eq!(info.mac, [2, 0, 0, 0, 0, 1]);
+    assert_eq!(port.device().unwrap(), "net_tap0,iface=lvs0,mac=02:00:00:00:00:01");
     assert!(port.link().unwrap().up);
     ip("addr add 10.99.0.1/24 dev lvs0");
     ip("link set lvs0 up");

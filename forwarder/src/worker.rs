@@ -293,9 +293,20 @@ where
         &mut self.pipeline
     }
 
-    /// The receive queues of a port that this worker has.
-    pub fn receive_queues(&mut self, port: u16) -> impl Iterator<Item = &mut R> {
-        self.receive.iter_mut().filter(move |queue| queue.0 == port).map(|queue| &mut queue.1)
+    /// Serves these receive queues of a port from now on; answers those that it served. Between turns, and it allocates.
+    pub fn replace_receive_queues(&mut self, port: u16, queues: Vec<R>) -> Vec<R> {
+        let old = self.receive.extract_if(.., |queue| queue.0 == port).map(|queue| queue.1).collect();
+        self.receive.extend(queues.into_iter().map(|queue| (port, queue)));
+        self.receive.sort_by_key(|queue| queue.0);
+        old
+    }
+
+    /// Sends what waits to leave by a port; drops by name what does not go at once.
+    pub fn abandon(&mut self, port: u16) {
+        if let Some(egress) = self.out.egress.get_mut(usize::from(port)) {
+            egress.flush(&self.out.stats);
+            egress.abandon(&self.out.stats);
+        }
     }
 
     /// The receive side of a port, for tests that put frames there.

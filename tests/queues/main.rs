@@ -1,6 +1,7 @@
 //! rvsd with several workers on real queues of several kinds of devices. The other end of its cables is this process, on
 //! DPDK too, so it says which queue a frame comes by, and sees every frame that leaves.
 
+mod changes;
 mod flows;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -30,7 +31,7 @@ fn several_workers_on_queues_of_every_kind() {
         return lab::skipped("queues of several kinds need root and /dev/net/tun");
     }
     let status = Command::new("unshare")
-        .args(["-n", "timeout", "300"])
+        .args(["-n", "timeout", "150"])
         .arg(std::env::current_exe().expect("this one"))
         .args(["--exact", "several_workers_on_queues_of_every_kind", "--nocapture"])
         .env(INSIDE, "1")
@@ -51,16 +52,20 @@ fn inside() {
     let eal = Eal::init(&arguments, complain).expect("DPDK starts");
     let pool = rig::pool(&eal);
     for (cable, workers) in
-        [(Cable::Vhost, 2), (Cable::Vhost, 4), (Cable::VirtioUser, 3), (Cable::Ring, 3), (Cable::Veth, 4)]
+        [(Cable::Vhost, 2), (Cable::Vhost, 4), (Cable::Ring, 3), (Cable::Veth, 4), (Cable::VirtioUser, 3)]
     {
         eprintln!("{workers} workers on {cable:?}");
         let mut rig = Rig::start(&eal, &pool, cable, workers);
-        flows::nothing_is_lost_and_nothing_overtakes(&mut rig);
+        flows::nothing_is_lost_and_nothing_overtakes(&mut rig, workers);
         if cable == Cable::Vhost && workers == 4 {
             scenes::errors_reach_the_owner_of_what_they_quote(&mut rig);
             scenes::fragments_meet_and_follow_their_connection(&mut rig);
             scenes::a_client_stays_with_its_server(&mut rig);
             scenes::a_threshold_closes_and_opens_for_all(&mut rig);
+        }
+        if matches!(cable, Cable::Vhost | Cable::Veth) {
+            changes::a_port_comes_and_goes_while_others_forward(&mut rig);
+            changes::fewer_workers_serve_from_the_next_start_on(&mut rig);
         }
         rig.stop();
     }

@@ -1,4 +1,5 @@
-//! rvsd with two ports, and the other ends of their cables: clients behind the first, real servers behind the second.
+//! rvsd with three ports, and the other ends of their cables: clients behind the first, real servers behind the second,
+//! and one more behind the third.
 
 use crate::lab::{self, Counters, Killed, PATIENCE, RVSD, eventually, rvsadm};
 use crate::packets::{endpoints, udp};
@@ -8,6 +9,7 @@ use dpdk_ffi::{EalHandle, Mbuf, Mempool, Port, PortConfig, RxQueue, TxQueue};
 use packet_io::{Burst, Frame as _, FramePool as _, RxQueue as _, TxQueue as _};
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -17,6 +19,10 @@ use tempfile::TempDir;
 
 pub const OUTSIDE: usize = 0;
 pub const INSIDE: usize = 1;
+pub const ASIDE: usize = 2;
+const PORTS: [usize; 3] = [OUTSIDE, INSIDE, ASIDE];
+/// The director's own addresses, by port.
+const OWN: [Ipv4Addr; 3] = [VIP, Ipv4Addr::new(192, 168, 1, 1), Ipv4Addr::new(192, 168, 2, 1)];
 pub const VIP: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
 /// Real servers, from 192.168.1.2 on.
 pub const SERVERS: u8 = 4;
@@ -84,13 +90,13 @@ pub fn pool(eal: &EalHandle) -> Mempool {
 }
 
 /// Addresses, routes and neighbours of a director whose ports have no kernel interface.
-fn configuration(cable: Cable, devices: &[(String, String); 2], socket: &Path) -> String {
+fn configuration(cable: Cable, devices: &[(String, String); 3], socket: &Path) -> String {
     let mut text = format!("[control]\nsocket = {socket:?}\n");
     for (port, (device, _)) in devices.iter().enumerate() {
         let what = if cable.has_kernel() {
             format!("kernel = \"lvs{port}\"")
         } else {
-            format!("kernel = false\naddresses = [\"{}/24\"]", [VIP, Ipv4Addr::new(192, 168, 1, 1)][port])
+            format!("kernel = false\naddresses = [\"{}/24\"]", OWN[port])
         };
         text += &format!("[[port]]\ndevice = \"{device}\"\n{what}\n");
     }
@@ -101,6 +107,7 @@ fn configuration(cable: Cable, devices: &[(String, String); 2], socket: &Path) -
         };
         neighbour(OUTSIDE, "172.16.0.254", "02:00:00:00:00:fe");
         (2..2 + SERVERS).for_each(|n| neighbour(INSIDE, &format!("192.168.1.{n}"), &format!("02:00:00:00:01:{n:02x}")));
+        neighbour(ASIDE, "192.168.2.2", "02:00:00:00:02:02");
         text += "[[route]]\nto = \"default\"\nvia = \"172.16.0.254\"\n";
     }
     text
@@ -108,10 +115,10 @@ fn configuration(cable: Cable, devices: &[(String, String); 2], socket: &Path) -
 
 /// The same for a director's kernel.
 fn addresses() -> String {
-    let mut script = "ip address add 172.16.0.1/24 dev lvs0; ip address add 192.168.1.1/24 dev lvs1
-        ip neighbour replace 172.16.0.254 lladdr 02:00:00:00:00:fe dev lvs0 nud permanent
-        ip route add default via 172.16.0.254\n"
-        .to_owned();
+    let mut script: String = PORTS.map(|port| format!("ip address add {}/24 dev lvs{port}\n", OWN[port])).concat();
+    script += "ip neighbour replace 172.16.0.254 lladdr 02:00:00:00:00:fe dev lvs0 nud permanent
+        ip neighbour replace 192.168.2.2 lladdr 02:00:00:00:02:02 dev lvs2 nud permanent
+        ip route add default via 172.16.0.254\n";
     for n in 2..2 + SERVERS {
         script += &format!("ip neighbour replace 192.168.1.{n} lladdr 02:00:00:00:01:{n:02x} dev lvs1 nud permanent\n");
     }
@@ -160,8 +167,10 @@ impl End {
 pub struct Rig {
     pub cable: Cable,
     pub workers: usize,
+    eal: EalHandle,
     pool: Mempool,
-    ends: Vec<End>,
+    /// By port; none while nothing is plugged.
+    ends: Vec<Option<End>>,
     process: Killed,
     files: TempDir,
 }
@@ -171,13 +180,13 @@ impl Rig {
     pub fn start(eal: &EalHandle, pool: &Mempool, cable: Cable, workers: usize) -> Self {
         let files = tempfile::tempdir().expect("a place for files");
         let at = |name: &str| files.path().join(name);
-        let devices = [OUTSIDE, INSIDE].map(|port| cable.device(port, workers, files.path()));
-        let others = [OUTSIDE, INSIDE].map(|port| cable.far_device(port, workers, files.path()));
-        let plug = || others.iter().map(|device| End::plug(eal, pool, device, workers as u16)).collect();
+        let devices = PORTS.map(|port| cable.device(port, workers, files.path()));
+        let others = PORTS.map(|port| cable.far_device(port, workers, files.path()));
+        let plug = || others.iter().map(|device| Some(End::plug(eal, pool, device, workers as u16))).collect();
         let mut ends = Vec::new();
         match cable {
             Cable::VirtioUser => ends = plug(),
-            Cable::Veth => sh("for n in 0 1; do
+            Cable::Veth => sh("for n in 0 1 2; do
                 ip link add port$n type veth peer name wire$n; ip link set port$n up; ip link set wire$n up
             done"),
             _ => {}
@@ -195,7 +204,7 @@ impl Rig {
             .stdout(log.try_clone().expect("a file"))
             .stderr(log);
         let process = Killed(command.spawn().expect("it was built"));
-        let mut rig = Self { cable, workers, pool: pool.clone(), ends, process, files };
+        let mut rig = Self { cable, workers, eal: eal.clone(), pool: pool.clone(), ends, process, files };
         let log = at_log(&rig.files);
         eventually("a director", || {
             let ended = rig.process.0.try_wait().expect("it was started");
@@ -215,7 +224,7 @@ impl Rig {
 
     /// How many queues the other end of a port has.
     pub fn queues(&self, port: usize) -> usize {
-        self.ends[port].tx.len()
+        self.ends[port].as_ref().map_or(0, |end| end.tx.len())
     }
 
     /// Sends an IP packet by a queue of a port's other end.
@@ -227,16 +236,16 @@ impl Rig {
         let mut burst = Burst::new();
         assert!(burst.push(frame).is_ok());
         let end = Instant::now() + PATIENCE;
-        while self.ends[port].tx[queue].transmit(&mut burst) == 0 {
+        while self.ends[port].as_mut().expect("it is plugged").tx[queue].transmit(&mut burst) == 0 {
             assert!(Instant::now() < end, "the other end of port {port} is full: {}", self.log());
-            self.ends.iter_mut().for_each(End::look);
+            self.ends.iter_mut().flatten().for_each(End::look);
             std::thread::yield_now();
         }
     }
 
     /// What has come out of a port, if anything: the queue and the IP packet.
     pub fn receive(&mut self, port: usize) -> Option<(usize, Vec<u8>)> {
-        let end = &mut self.ends[port];
+        let end = self.ends[port].as_mut()?;
         if end.waiting.is_empty() {
             end.look();
         }
@@ -267,6 +276,35 @@ impl Rig {
         let output = Command::new(rvsadm()).arg0("ipvsadm").args(words).env("RVS_SOCKET", self.socket()).output();
         let output = output.expect("rvsadm can be run");
         assert!(output.status.success(), "{line}: {output:?}");
+    }
+
+    /// Starts a command of the console.
+    pub fn console(&self, line: &str) -> Killed {
+        let mut command = Command::new(rvsadm());
+        command.args(line.split_whitespace()).env("RVS_SOCKET", self.socket());
+        Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rvsadm can be run"))
+    }
+
+    /// Runs one, and answers what it said.
+    pub fn say(&self, line: &str) -> String {
+        said(self.console(line))
+    }
+
+    /// Takes the other end of a port away.
+    pub fn unplug(&mut self, port: usize) {
+        self.ends[port].take().expect("it is plugged").unplug();
+    }
+
+    /// Plugs the other end of a port in, whose sockets are in this directory.
+    pub fn plug(&mut self, port: usize, sockets: &Path) {
+        let device = self.cable.far_device(port, self.workers, sockets);
+        self.ends[port] = Some(End::plug(&self.eal, &self.pool, &device, self.workers as u16));
+    }
+
+    /// The device of a port, whose sockets are in this directory, as the console takes it.
+    pub fn device(&self, port: usize, sockets: &Path) -> String {
+        let (name, arguments) = self.cable.device(port, self.workers, sockets);
+        name + &arguments
     }
 
     /// The workers, as they stand.
@@ -328,14 +366,22 @@ impl Rig {
 
     /// Ends the director, which must find every frame back in its pool.
     pub fn stop(mut self) {
-        self.ends.drain(..).for_each(End::unplug);
+        self.ends.drain(..).flatten().for_each(End::unplug);
         let status = lab::terminate(&mut self.process.0);
         let log = self.log();
         assert!(status.success() && !log.contains("not released") && !log.contains("panicked"), "{status}\n{log}");
         if self.cable == Cable::Veth {
-            sh("ip link del port0; ip link del port1");
+            sh("for n in 0 1 2; do ip link del port$n; done");
         }
     }
+}
+
+/// What a command of the console said, when it has ended.
+pub fn said(mut command: Killed) -> String {
+    let mut text = String::new();
+    command.0.stdout.take().expect("piped").read_to_string(&mut text).expect("text");
+    command.0.stderr.take().expect("piped").read_to_string(&mut text).expect("text");
+    text
 }
 
 fn at_log(files: &TempDir) -> std::path::PathBuf {

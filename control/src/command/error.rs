@@ -99,9 +99,9 @@ pub enum Error {
     /// Forwarding was to be stopped twice.
     #[error("Packet forwarding not started")]
     NotForwarding,
-    /// A port can be started and stopped only while nothing is forwarded.
-    #[error("Please stop packet forwarding first")]
-    StopFirst,
+    /// A port's device can be removed only while the port is stopped.
+    #[error("Port not stopped")]
+    PortStarted,
     /// A port is stopped.
     #[error("Not all ports were started")]
     PortsStopped,

@@ -20,6 +20,30 @@ impl Console<'_> {
         self.tell_done(Command::StopPort { port }, "Stopping ports...\nChecking link statuses...\nDone\n")
     }
 
+    /// `port attach`.
+    pub(super) fn attach_port(&mut self, said: &Matched) -> Result<(), Error> {
+        self.print("Attaching a new port...\n");
+        let device = said.argument("DEVICE").unwrap_or_default().to_owned();
+        let Reply::Ports(attached) = self.executor.execute(Command::AttachPort { device })? else { return Ok(()) };
+        let attached: String = attached.iter().map(|view| format!("Port {} is attached. ", view.port)).collect();
+        self.tell_total(&attached)
+    }
+
+    /// `port detach`.
+    pub(super) fn detach_port(&mut self, said: &Matched) -> Result<(), Error> {
+        let port = said.number("PORT").unwrap_or(u16::MAX);
+        self.print("Removing a device...\n");
+        self.executor.execute(Command::DetachPort { port })?;
+        self.tell_total("Device is detached. ")
+    }
+
+    fn tell_total(&mut self, what: &str) -> Result<(), Error> {
+        self.show(Command::Ports { port: None, extended: false }, false, |reply| {
+            let Reply::Ports(ports) = reply else { return String::new() };
+            format!("{what}Now total ports is {}\nDone\n", ports.len())
+        })
+    }
+
     pub(super) fn set_link(&mut self, said: &Matched) -> Result<(), Error> {
         let command = Command::SetLink { port: said.number("PORT").unwrap_or(u16::MAX), up: said.has("link-up") };
         self.executor.execute(command).map(|_| ())

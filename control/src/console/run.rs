@@ -121,6 +121,15 @@ impl Console<'_> {
                 let port = said.number("PORT");
                 self.stop_port(port).and_then(|()| self.start_port(port))
             }
+            Verb::AttachPort => self.attach_port(said),
+            Verb::DetachPort => self.detach_port(said),
+            Verb::SetWorkers => {
+                let workers = said.number("N").unwrap_or(u16::MAX);
+                self.tell_done(
+                    Command::SetWorkers { workers },
+                    &format!("Number of forwarding cores set to {workers}\n"),
+                )
+            }
             Verb::CheckConfig => return self.check_config(said),
             Verb::DiffConfig => return self.config(said, true),
             Verb::ReloadConfig => return self.config(said, false),

@@ -129,7 +129,6 @@ fn lines_of_our_own() {
         ("show neigh", "neighbour  port  MAC address\n", Outcome::Done),
         ("shutdown", "This ends the director, and forwarding with it: shutdown confirm\n", Outcome::Refused),
         ("set log global loud", "Bad arguments\n", Outcome::Usage),
-        ("port stop all", "Please stop packet forwarding first\n", Outcome::Refused),
         ("port stop 7", valid, Outcome::Refused),
         ("port", "Bad arguments\n", Outcome::Usage),
         ("quit", "", Outcome::Goodbye),
@@ -205,24 +204,47 @@ fn queues_and_devices_are_shown() {
 }
 
 #[test]
-fn ports_are_stopped_and_started_while_nothing_is_forwarded() {
+fn ports_are_stopped_started_detached_and_attached() {
     let mut session = Session::new();
-    session.text("stop");
     let stopping = "Stopping ports...\nChecking link statuses...\nDone\n";
     let started = "Port 1: \nChecking link statuses...\nDone\n";
     let rows = [
         ("port stop 1", stopping.to_owned(), Outcome::Done),
-        ("start", "Not all ports were started\n".to_owned(), Outcome::Refused),
         ("port start 1", started.to_owned(), Outcome::Done),
         ("port reset 1", format!("{stopping}{started}"), Outcome::Done),
-        ("start", String::new(), Outcome::Done),
-        ("port start all", "Please stop packet forwarding first\n".to_owned(), Outcome::Refused),
+        ("port detach 1", "Removing a device...\nPort not stopped\n".to_owned(), Outcome::Refused),
+        ("port stop 1", stopping.to_owned(), Outcome::Done),
+        (
+            "port detach 1",
+            "Removing a device...\nDevice is detached. Now total ports is 1\nDone\n".to_owned(),
+            Outcome::Done,
+        ),
+        (
+            "port detach 1",
+            "Removing a device...\nInvalid port 1\nThe valid ports array is [ 0 ]\n".to_owned(),
+            Outcome::Refused,
+        ),
+        (
+            "port attach net_null1,size=64",
+            "Attaching a new port...\nPort 1 is attached. Now total ports is 2\nDone\n".to_owned(),
+            Outcome::Done,
+        ),
+        ("port attach net_null2", "Attaching a new port...\nno port is detached\n".to_owned(), Outcome::Refused),
+        ("port attach", "Bad arguments\n".to_owned(), Outcome::Usage),
+        ("set nbcore 2", "'2' is no value for nbcore (1 to 1)\n".to_owned(), Outcome::Refused),
+        ("set nbcore 1", "Number of forwarding cores set to 1\n".to_owned(), Outcome::Done),
     ];
     for (line, text, outcome) in rows {
         assert_eq!(session.say(line), (text, outcome), "{line}");
     }
+    session.text("stop");
+    assert_eq!(session.say("start"), ("Not all ports were started\n".into(), Outcome::Refused));
+    session.text("port start 1");
+    assert_eq!(session.say("start"), (String::new(), Outcome::Done));
     let [stop, start] = [Adjustment::Stop(1), Adjustment::Start(1)];
-    assert_eq!(session.0.workers().adjustments, [stop, start, stop, start]);
+    let detach = [stop, Adjustment::Detach(1), start, Adjustment::Serving(1)];
+    let all = [&[stop, start, stop, start], &detach[..]].concat();
+    assert_eq!(session.0.workers().adjustments, all);
     let json: serde_json::Value = serde_json::from_str(&session.text("show proc ip_vs json")).unwrap();
     assert!(json["text"].as_str().unwrap().contains("IP Virtual Server"), "{json}");
 }

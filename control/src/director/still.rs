@@ -85,8 +85,19 @@ impl Workers for Still {
         }
     }
 
+    fn attach(&mut self, device: &str) -> Result<u16, String> {
+        let port = (0..2).find(|port| self.ports.iter().all(|view| view.port != *port));
+        let port = port.ok_or("no port is detached")?;
+        self.ports.push(PortView { port, device: device.to_owned(), stopped: true, ..PortView::default() });
+        self.ports.sort_by_key(|view| view.port);
+        Ok(port)
+    }
+
     fn adjust(&mut self, to: Adjustment) -> Result<(), String> {
         self.adjustments.push(to);
+        if let Adjustment::Detach(port) = to {
+            self.ports.retain(|view| view.port != port);
+        }
         if let Adjustment::Start(port) | Adjustment::Stop(port) = to {
             let view = self.ports.iter_mut().find(|view| view.port == port).ok_or("it is gone")?;
             view.stopped = to == Adjustment::Stop(port);

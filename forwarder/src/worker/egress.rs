@@ -95,12 +95,17 @@ impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
     fn make_room(&mut self, stats: &WorkerStats) {
         self.flush(stats);
         if self.pending.is_full() {
-            let own = self.own.count_ones();
-            stats.drops[DropReason::TransmitFull as usize].add(BURST as u64 - u64::from(own));
-            stats.own_dropped.add(u64::from(own));
-            self.pending.clear();
-            self.own = 0;
+            self.abandon(stats);
         }
+    }
+
+    /// Drops what waits here.
+    #[cold]
+    pub fn abandon(&mut self, stats: &WorkerStats) {
+        stats.drops[DropReason::TransmitFull as usize].add(self.own_pending());
+        stats.own_dropped.add(u64::from(self.own.count_ones()));
+        self.pending.clear();
+        self.own = 0;
     }
 
     /// Frames of connections that wait here.
