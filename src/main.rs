@@ -186,7 +186,7 @@ fn direct(
         node_names: metrics.node_names,
         capacity,
     };
-    let monitor = Monitor::new(Configured::new(front.clone(), file.clone()), options);
+    let monitor = Monitor::new(Configured::new(front.clone(), file.clone()), options)?;
     running.threads.push({
         let (director, asker, stop) = (director.clone(), mirror.asker(), stop.clone());
         let (monitor, pool) = (monitor.clone(), pool.clone());

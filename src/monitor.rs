@@ -9,6 +9,7 @@ use control::metrics::http::{Pages, Response, Server};
 use control::metrics::{CONTENT_TYPE, Options, Scrape};
 use sd_notify::NotifyState;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,14 +30,36 @@ pub struct Monitor<E> {
     told: Mutex<String>,
     /// systemd wants to hear that all is well.
     watched: bool,
+    systemd: SyncSender<Beat>,
+}
+
+/// What systemd is told.
+struct Beat {
+    status: Option<String>,
+    alive: bool,
+}
+
+/// Tells systemd, which may read slowly, what comes through the channel.
+fn tell_systemd() -> Result<SyncSender<Beat>> {
+    let (sender, beats) = sync_channel::<Beat>(1);
+    crate::spawn("rvs-systemd", move || {
+        for Beat { status, alive } in beats {
+            let status = status.as_deref().map(NotifyState::Status);
+            notify(&status.into_iter().chain(alive.then_some(NotifyState::Watchdog)).collect::<Vec<_>>());
+        }
+    })?;
+    Ok(sender)
 }
 
 impl<E: Executor + Send + 'static> Monitor<E> {
     /// Of the director behind `executor`.
-    pub fn new(executor: E, options: Options) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn new(executor: E, options: Options) -> Result<Arc<Self>> {
         let (heart, frames) = (Mutex::default(), AtomicU32::new(0));
         let watched = sd_notify::watchdog_enabled().is_some();
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             executor: Mutex::new(executor),
             options,
             heart,
@@ -45,7 +68,8 @@ impl<E: Executor + Send + 'static> Monitor<E> {
             last: Mutex::default(),
             told: Mutex::default(),
             watched,
-        })
+            systemd: tell_systemd()?,
+        }))
     }
 
     /// Takes note of how the workers do, and in a line of what the director does. systemd's watchdog hears of it only while
@@ -56,16 +80,18 @@ impl<E: Executor + Send + 'static> Monitor<E> {
         let mut heart = lock(&self.heart);
         heart.observe(workers, now);
         let health = heart.check(now);
-        let status = health.clone().err().unwrap_or(brief);
-        let mut told = lock(&self.told);
-        if *told != status {
-            notify(&[NotifyState::Status(&status)]);
-            *told = status;
+        // Who asks for health waits for nobody that is told of it.
+        drop(heart);
+        if let Err(why) = &health {
+            tracing::error!("{why}");
         }
-        match health {
-            Ok(()) if self.watched => notify(&[NotifyState::Watchdog]),
-            Ok(()) => {}
-            Err(why) => tracing::error!("{why}"),
+        let alive = health.is_ok() && self.watched;
+        let mut told = lock(&self.told);
+        let status = health.err().unwrap_or(brief);
+        let news = (*told != status).then(|| status.clone());
+        // systemd may be busy: what finds no room is told another time.
+        if (news.is_some() || alive) && self.systemd.try_send(Beat { status: news, alive }).is_ok() {
+            *told = status;
         }
     }
 

@@ -158,6 +158,11 @@ fn is_quiet(stream: &UnixStream) -> bool {
 }
 
 impl Executor for Remote {
+    fn begin(&mut self) {
+        // The daemon may have hung up, or be another one by now.
+        self.connection = self.connection.take().filter(|kept| is_quiet(kept.get_ref()));
+    }
+
     fn execute(&mut self, command: Command) -> Result<Reply, Error> {
         let request = serde_json::to_string(&command).map_err(|error| Error::BadRequest { why: error.to_string() })?;
         let result = self.ask(&(request + "\n"));

@@ -109,6 +109,7 @@ impl<'a> Console<'a> {
 impl Console<'_> {
     /// Answers a line.
     pub fn line(&mut self, line: &str) -> Outcome {
+        self.executor.begin();
         match words::split(line) {
             Ok(words) => self.answer(&words),
             Err(why) => self.usage(why),

@@ -25,6 +25,9 @@ use std::ops::ControlFlow;
 pub trait Executor: Send {
     /// Does one command; an error means that nothing was changed.
     fn execute(&mut self, command: Command) -> Result<Reply, Error>;
+
+    /// What is asked from here on does not depend on what was asked before: a session's next line.
+    fn begin(&mut self) {}
 }
 
 /// Asks for connections page by page, so that a million need no more memory than a thousand, until there are no more or

@@ -2,6 +2,7 @@
 //! systemd's socket, HTTP, a terminal.
 
 mod config;
+mod console;
 mod monitor;
 mod top;
 
@@ -74,8 +75,17 @@ impl Alone {
         std::fs::write(at("rvs.toml"), file(services)).expect("a new file");
         let systemd = UnixDatagram::bind(at("notify")).expect("a new socket");
         systemd.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let process = Self::spawn(files.path());
+        let mut director = Self { process, files, systemd, http: String::new() };
+        director.hear("READY=1");
+        director.http = word_after(&director.log(), "address=127.0.0.1:").expect("it says where");
+        director
+    }
+
+    fn spawn(files: &Path) -> Child {
+        let at = |name: &str| files.join(name);
         let log = File::create(at("rvsd.log")).expect("a new file");
-        let process = Command::new(RVSD)
+        Command::new(RVSD)
             .args(["--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", "256", "--vdev=net_null0"])
             .arg(format!("--file-prefix=rvs-alone-{}", std::process::id()))
             .args(["--", "--idle", "pause", "--connections", "1000", "--config"])
@@ -87,11 +97,15 @@ impl Alone {
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("it was built");
-        let mut director = Self { process, files, systemd, http: String::new() };
-        director.hear("READY=1");
-        director.http = word_after(&director.log(), "address=127.0.0.1:").expect("it says where");
-        director
+            .expect("it was built")
+    }
+
+    /// Ends it, and starts it again with the same files.
+    fn restart(&mut self) {
+        self.signal("-TERM");
+        assert!(self.process.wait().is_ok_and(|status| status.success()));
+        self.process = Self::spawn(self.files.path());
+        self.hear("READY=1");
     }
 
     fn at(&self, name: &str) -> PathBuf {

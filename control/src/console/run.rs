@@ -323,7 +323,10 @@ impl Console<'_> {
             if echo {
                 self.print(&format!("{line}\n"));
             }
-            match self.line(&line) {
+            let outcome = self.line(&line);
+            // Who writes lines into a pipe may wait for the answer.
+            self.flush();
+            match outcome {
                 Outcome::Done => {}
                 outcome @ (Outcome::Goodbye | Outcome::Unreachable) => return outcome,
                 outcome if stop_at_error => return outcome,
