@@ -206,6 +206,7 @@ fn a_stuck_worker_is_not_hidden() {
     let mut said = BufReader::new(stop.stdout.take().expect("piped"));
     let mut word = String::new();
     if said.read_line(&mut word).is_err() || word != "stopped\n" {
+        let _ = stop.wait();
         eprintln!("SKIPPED: a_stuck_worker_is_not_hidden: no thread can be stopped here (ptrace)");
         return;
     }
