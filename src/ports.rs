@@ -129,8 +129,9 @@ impl DirectorPort {
     pub fn stop(&mut self) -> Result<()> {
         self.device()?.stop()?;
         self.stopped = true;
-        // Its sockets exist from probe to stop (DPDK's rte_eth_af_packet.c: eth_dev_stop closes them, start opens none).
-        self.worn |= self.info.driver == AF_PACKET;
+        // What they receive from exists from probe to stop: eth_dev_stop closes it, and eth_dev_start opens nothing (in
+        // DPDK's rte_eth_af_packet.c), or not what was opened with rx_iface_in (pcap_ethdev.c).
+        self.worn |= [AF_PACKET, "net_pcap"].contains(&self.info.driver.as_str());
         Ok(())
     }
 
@@ -176,29 +177,19 @@ impl DirectorPort {
             }
         };
         self.adopt(&mut port, &info);
-        (self.info, self.queues, self.port) = (port.info()?, pairs, Some(port));
+        self.info = PortInfo { mac: self.info.mac, ..port.info()? };
+        (self.queues, self.port) = (pairs, Some(port));
         (self.stopped, self.worn) = (true, false);
         Ok(())
     }
 
     /// The new device takes over the MAC address and the MTU of the old one, which the kernel interface and neighbours
-    /// know; if it cannot take the address, the kernel interface takes its own.
-    fn adopt(&mut self, port: &mut Port, info: &PortInfo) {
-        if info.mtu != self.info.mtu
-            && let Err(error) = port.set_mtu(self.info.mtu)
-        {
-            tracing::warn!("{error}");
-        }
-        if info.mac == self.info.mac || port.set_mac(self.info.mac).is_ok() {
-            return;
-        }
-        match &mut self.kernel {
-            Some((tap, _)) => {
-                if let Err(error) = tap.set_mac(info.mac) {
-                    tracing::warn!("{error}");
-                }
-            }
-            None => tracing::warn!(device = info.name, "frames go on to leave with the old device's MAC address"),
+    /// know. One that cannot take the address receives frames for it all the same, as ports are promiscuous.
+    fn adopt(&self, port: &mut Port, info: &PortInfo) {
+        let mtu = if info.mtu == self.info.mtu { Ok(()) } else { port.set_mtu(self.info.mtu) };
+        let mac = if info.mac == self.info.mac { Ok(()) } else { port.set_mac(self.info.mac) };
+        for error in [mtu.err(), mac.err()].into_iter().flatten() {
+            tracing::warn!(device = info.name, "{error}");
         }
     }
 

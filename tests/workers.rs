@@ -39,6 +39,24 @@ fn balance(options: Options) {
         director.list("-Lnc")
     );
 
+    // A port that was stopped, and one that has another device, are the same for the kernel and for connections.
+    let device = options.driver.device(1, 1 + options.more_workers);
+    for (line, answer) in [
+        ("port reset 1", "Done\n"),
+        ("port stop 1", "Done\n"),
+        ("port detach 1", "Now total ports is 1\nDone\n"),
+        (&format!("port attach {device}"), "Port 1 is attached. Now total ports is 2\nDone\n"),
+        ("port start 1", "Done\n"),
+    ] {
+        let said = director.console(line);
+        assert!(said.ends_with(answer), "{line}: {said}");
+        if line.starts_with("port reset") || line.starts_with("port start") {
+            lab.sh("rs2", "ping -c 1 -W 5 192.168.1.1");
+            let answers = lab.curl("client", "http://172.16.0.1:8081/", 4);
+            assert!(answers.iter().all(|who| ["rs2", "rs3"].contains(&who.as_str())), "{line}: {answers:?}");
+        }
+    }
+
     // Nothing was lost between them.
     eventually("quiet rings", || {
         let counters = director.counters();

@@ -222,6 +222,11 @@ impl Driver {
         }
     }
 
+    /// The device of a port, as the EAL and the console take it.
+    pub fn device(self, number: usize, workers: usize) -> String {
+        format!("{}{number},{}", self.name(), self.arguments(&format!("port{number}"), workers))
+    }
+
     /// As many queues as there are workers, if it can have several.
     fn arguments(self, interface: &str, workers: usize) -> String {
         match self {
@@ -295,6 +300,14 @@ impl<'lab> Director<'lab> {
     /// What `ipvsadm` prints.
     pub fn list(&self, arguments: &str) -> String {
         String::from_utf8(self.ipvsadm(arguments).stdout).expect("text")
+    }
+
+    /// What a command of the console answers.
+    pub fn console(&self, line: &str) -> String {
+        let mut command = Command::new(rvsadm());
+        let output = command.args(line.split_whitespace()).env("RVS_SOCKET", &self.socket).output();
+        let output = output.expect("rvsadm can be run");
+        String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
     }
 
     /// What its workers counted, added up.
@@ -372,10 +385,7 @@ pub fn config(socket: &Path, options: Options) -> String {
 pub fn eal(prefix: &str, options: Options) -> Vec<String> {
     let workers = 1 + options.more_workers;
     let mut arguments = lcores(prefix, workers);
-    arguments.extend([0, 1].map(|number| {
-        let interface = format!("port{number}");
-        format!("--vdev={}{number},{}", options.driver.name(), options.driver.arguments(&interface, workers))
-    }));
+    arguments.extend([0, 1].map(|number| format!("--vdev={}", options.driver.device(number, workers))));
     let memory: &[&str] = if options.huge_pages { &["--in-memory"] } else { &NO_HUGE_PAGES };
     arguments.extend(memory.iter().map(|&argument| argument.to_owned()));
     arguments
