@@ -1,5 +1,6 @@
 //! What the control socket's clients reach: the director, and what is the process's own: its log, its memory, its end.
 
+use crate::queues::Eyes;
 use crate::workers::Lcores;
 use crate::{FRAMES, launch, lock, log};
 use control::command::{Command, Error, HeapView, HugePagesView, LogView, MemoryView, PoolView, Reply};
@@ -20,12 +21,14 @@ pub struct Front {
     director: SharedDirector,
     eal: EalHandle,
     frames: Mempool,
+    eyes: Arc<Eyes>,
 }
 
 impl Front {
     /// Of this director, whose frames are from this pool.
     pub fn new(director: SharedDirector, eal: &EalHandle, frames: &Mempool) -> Self {
-        Self { director, eal: eal.clone(), frames: frames.clone() }
+        let eyes = lock(&director).workers().eyes.clone();
+        Self { director, eal: eal.clone(), frames: frames.clone(), eyes }
     }
 
     fn memory(&self) -> MemoryView {
@@ -63,6 +66,16 @@ impl Executor for Front {
                 tracing::info!(filter = log::filter(), "log");
                 Ok(Reply::Done)
             }
+            Command::StartCapture(spec) => {
+                self.eyes.start_capture(&spec).map_err(|why| Error::Refused { why: why.to_owned() })?;
+                tracing::info!(?spec, "capture");
+                Ok(Reply::Done)
+            }
+            Command::StopCapture => {
+                self.eyes.stop_capture();
+                Ok(Reply::Done)
+            }
+            Command::Captured => Ok(Reply::Captured(self.eyes.captured())),
             Command::Memory => Ok(Reply::Memory(self.memory())),
             Command::Shutdown => {
                 tracing::warn!("an operator ends the director");

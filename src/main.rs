@@ -1,6 +1,7 @@
 //! `rvsd`: the director's daemon. Wiring only: it starts DPDK, opens the ports, starts the workers, and joins them with the control side; everything decided is decided in `forwarder` and `control`.
 
 mod bench;
+mod capture;
 mod clock;
 mod doctor;
 mod front;

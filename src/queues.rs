@@ -1,6 +1,8 @@
 //! Queues as workers have them: they can be given back while their port is stopped, and somebody may look at what goes
 //! through them.
 
+use crate::capture::Capture;
+use control::command::{CapturePage, CaptureSpec};
 use control::packet;
 use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::mbuf::Mbuf;
@@ -43,17 +45,59 @@ pub struct Eyes {
     level: AtomicU8,
     seen: ArrayQueue<Seen>,
     missed: AtomicU64,
+    capture: Capture,
 }
+
+/// Bits of the level: what is told of, and what is captured.
+const TELL: [u8; 2] = [1, 2];
+const CAPTURE: [u8; 2] = [4, 8];
 
 impl Eyes {
     /// Closed.
     pub fn new() -> Self {
-        Self { level: AtomicU8::new(0), seen: ArrayQueue::new(SEEN), missed: AtomicU64::new(0) }
+        Self {
+            level: AtomicU8::new(0),
+            seen: ArrayQueue::new(SEEN),
+            missed: AtomicU64::new(0),
+            capture: Capture::default(),
+        }
     }
 
     /// 0: nothing; 1: what is received; 2: what is sent; 3: both, as testpmd counts.
     pub fn set(&self, level: u8) {
-        self.level.store(level, Relaxed);
+        let [receive, send] = TELL;
+        self.change(receive | send, level);
+    }
+
+    /// Sets some bits of the level.
+    fn change(&self, mask: u8, to: u8) {
+        let _ = self.level.fetch_update(Relaxed, Relaxed, |level| Some(level & !mask | to & mask));
+    }
+
+    /// Keeps frames from now on.
+    ///
+    /// # Errors
+    /// What is wrong with what is wanted, or that there is a capture already.
+    pub fn start_capture(&self, spec: &CaptureSpec) -> Result<(), &'static str> {
+        self.capture.begin(spec)?;
+        let [receive, send] = CAPTURE;
+        let wanted = if spec.received { receive } else { 0 } | if spec.sent { send } else { 0 };
+        self.change(receive | send, wanted);
+        Ok(())
+    }
+
+    /// Keeps no more frames.
+    pub fn stop_capture(&self) {
+        self.change(CAPTURE[0] | CAPTURE[1], 0);
+        self.capture.end();
+    }
+
+    /// What was kept, and forgets it.
+    pub fn captured(&self) -> CapturePage {
+        if self.capture.is_over() {
+            self.stop_capture();
+        }
+        self.capture.take()
     }
 
     /// What was seen, and how many frames passed by unseen, since this was last asked.
@@ -62,8 +106,11 @@ impl Eyes {
         (seen, self.missed.swap(0, Relaxed))
     }
 
-    /// Logs a line about each frame that was seen.
+    /// Logs a line about each frame that was seen, and ends a capture that nobody asks for.
     pub fn tell(&self) {
+        if self.capture.is_over() {
+            self.stop_capture();
+        }
         let (seen, missed) = self.take();
         for frame in seen {
             let way = if frame.sent { "sent" } else { "received" };
@@ -75,13 +122,21 @@ impl Eyes {
     }
 
     fn look(&self, received: bool) -> bool {
-        self.level.load(Relaxed) & if received { 1 } else { 2 } != 0
+        let way = usize::from(!received);
+        self.level.load(Relaxed) & (TELL[way] | CAPTURE[way]) != 0
     }
 
     #[cold]
     fn see<'a>(&self, port: u16, sent: bool, frames: impl Iterator<Item = &'a Mbuf>) {
+        let (level, way) = (self.level.load(Relaxed), usize::from(sent));
         for frame in frames {
             let bytes = frame.bytes();
+            if level & CAPTURE[way] != 0 {
+                self.capture.keep(port, sent, bytes);
+            }
+            if level & TELL[way] == 0 {
+                continue;
+            }
             let mut head = [0; HEAD];
             let shown = bytes.len().min(HEAD);
             head[..shown].copy_from_slice(&bytes[..shown]);

@@ -2,6 +2,7 @@
 //!
 //! All of it is plain data that travels as JSON lines. Nothing here parses text or touches a director.
 
+mod capture;
 mod error;
 mod layout;
 pub mod mark;
@@ -11,6 +12,7 @@ mod observe;
 mod process;
 mod reply;
 
+pub use capture::{CapturePage, CaptureSpec, CapturedFrame, LONGEST_CAPTURE, LONGEST_SNAP};
 pub use error::Error;
 pub use layout::{LayoutView, PortLayout, QueueSettings, QueueView, SeatView};
 pub use mark::MarkSpec;
@@ -192,6 +194,12 @@ pub enum Command {
         /// off, error, warn, info, debug or trace.
         level: String,
     },
+    /// Keeps frames as they pass, for [`Command::Captured`]. There is one capture at a time.
+    StartCapture(CaptureSpec),
+    /// Ends the capture, if there is one.
+    StopCapture,
+    /// What was captured meanwhile: answers [`Reply::Captured`].
+    Captured,
     /// DPDK's memory and the machine's huge pages: answers [`Reply::Memory`].
     Memory,
     /// Ends the director as SIGTERM does, and with it all forwarding.
@@ -312,6 +320,8 @@ impl Command {
             | Self::StopPort { .. }
             | Self::ClearDrops
             | Self::SetLog { .. }
+            | Self::StartCapture(_)
+            | Self::StopCapture
             | Self::Shutdown
             | Self::ClearPort { .. }
             | Self::SetLink { .. }
@@ -336,6 +346,7 @@ impl Command {
             | Self::Neighbours
             | Self::Routes { .. }
             | Self::Log
+            | Self::Captured
             | Self::Memory
             | Self::Forwarding => false,
         }

@@ -3,6 +3,7 @@
 //! It runs with any [`Executor`]: in the daemon for plain lines of the control socket (`socat - UNIX:SOCKET` is a
 //! session), in rvsadm for one command from the shell or a session with line editing.
 
+mod capture;
 mod commands;
 pub mod complete;
 mod configure;

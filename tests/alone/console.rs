@@ -60,3 +60,19 @@ fn a_session_outlives_its_director() {
     drop(lines);
     assert!(session.wait().expect("it was started").success());
 }
+
+/// The file is the client's, and others read it.
+#[test]
+fn frames_are_captured_into_a_file() {
+    let director = Alone::start("");
+    let file = director.at("frames.pcap").display().to_string();
+    let said = director.rvsadm(&["capture", "start", &file, "point", "rx", "count", "20", "snaplen", "40"]);
+    assert!(said.starts_with("20 frames captured"), "{said}");
+    // net_null's frames have 64 bytes.
+    assert_eq!(std::fs::metadata(&file).expect("it was written").len(), 24 + 20 * (16 + 40));
+    // Nobody there: it ends by itself.
+    let none = director.rvsadm(&["capture", "start", &file, "host", "10.9.9.9", "seconds", "1"]);
+    assert_eq!(none, "0 frames captured\n");
+    let refused = director.call(&["capture", "start", &file, "snaplen", "9999"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}

@@ -1,8 +1,8 @@
 //! Answers, as data: a front end formats them.
 
 use super::{
-    Command, DaemonSpec, Error, ForwardingView, LayoutView, LogView, MarkSpec, MemoryView, NeighbourView, PortView,
-    RoutePage, ServerSpec, ServiceSpec, Timeouts, WorkerView,
+    CapturePage, Command, DaemonSpec, Error, ForwardingView, LayoutView, LogView, MarkSpec, MemoryView, NeighbourView,
+    PortView, RoutePage, ServerSpec, ServiceSpec, Timeouts, WorkerView,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ pub enum Reply {
     Log(LogView),
     /// Memory.
     Memory(MemoryView),
+    /// Frames.
+    Captured(CapturePage),
 }
 
 /// A service as it stands.

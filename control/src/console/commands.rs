@@ -65,6 +65,8 @@ pub enum Verb {
     SetVerbose,
     StartPort,
     StopPort,
+    StartCapture,
+    StopCapture,
     ResetPort,
     AttachPort,
     DetachPort,
@@ -90,11 +92,13 @@ pub enum Section {
     Config,
     Ports,
     Sync,
+    Debug,
 }
 
 impl Section {
     /// All, in the order of the help.
-    pub const ALL: [Self; 6] = [Self::Control, Self::Display, Self::Service, Self::Config, Self::Ports, Self::Sync];
+    pub const ALL: [Self; 7] =
+        [Self::Control, Self::Display, Self::Service, Self::Config, Self::Ports, Self::Sync, Self::Debug];
 
     /// Its name, what `help` says of it, and its title.
     #[must_use]
@@ -105,6 +109,7 @@ impl Section {
             Self::Service => ("service", "Virtual services and real servers.", "Services and servers"),
             Self::Config => ("config", "Settings, timeouts, saved tables.", "Configuration"),
             Self::Ports => ("ports", "Configuring ports.", "Ports"),
+            Self::Debug => ("debug", "Looking at frames.", "Debugging"),
             Self::Sync => ("sync", "Connection synchronisation.", "Connection synchronisation"),
         }
     }
@@ -245,6 +250,10 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
     (Verb::SetVerbose, Section::Config, "set verbose LEVEL",
         "Log a line about frames, as many as can be read: 0 about none, 1 those received, 2 those sent, 3 both."),
     (Verb::ShowDaemons, Section::Sync, "show daemon [json]", "Show the synchronisation daemons (ipvsadm -L --daemon)."),
+    (Verb::StartCapture, Section::Debug,
+        "capture start FILE [port PORT] [host ADDRESS] [point (rx|tx)] [snaplen BYTES] [count N] [seconds SECONDS]",
+        "Write frames to a file that tcpdump reads, as they are received and sent: 1000 of them, or those of 10 seconds."),
+    (Verb::StopCapture, Section::Debug, "capture stop", "End the capture that another session has started."),
     (Verb::StartDaemon, Section::Sync,
         "sync start (master|backup) interface INTERFACE [id ID] [group GROUP] [port PORT] [ttl TTL] [maxlen MAXLEN]",
         "Start a synchronisation daemon (ipvsadm --start-daemon)."),
@@ -266,9 +275,9 @@ static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
 /// Whether a word can stand for an argument. The meaning of most is looked at later, so that what is wrong with it can
 /// be said.
 pub(super) fn takes(argument: &str, word: &str) -> bool {
-    const NUMBERS: [&str; 15] = [
-        "PORT", "QUEUE", "LEVEL", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN", "WEIGHT",
-        "UPPER", "LOWER",
+    const NUMBERS: [&str; 16] = [
+        "BYTES", "PORT", "QUEUE", "LEVEL", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN",
+        "WEIGHT", "UPPER", "LOWER",
     ];
     match argument {
         "ENTRY" => proc::FILES.contains(&word),

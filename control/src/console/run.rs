@@ -51,6 +51,8 @@ impl Console<'_> {
             Verb::ShowException => self.show_workers(json, show::classes),
             Verb::ShowPort => self.show_port(said),
             Verb::ShutDown => return self.shut_down(said),
+            Verb::StartCapture => return self.capture(said),
+            Verb::StopCapture => self.executor.execute(Command::StopCapture).map(|_| ()),
             Verb::ShowNeighbours => self.show_neighbours(said),
             Verb::ShowRoutes => self.show_routes(said),
             Verb::ShowMemory => self.show_memory(said),
