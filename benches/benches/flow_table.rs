@@ -2,7 +2,10 @@
 //! order, and connections that come and go. On ordinary memory, where the prefetch does nothing and pages are small:
 //! it compares versions of the table, not machines. `make bench` measures the whole data path on huge pages.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+mod cpu_time;
+
+use cpu_time::{Stages, stages};
+use criterion::{BenchmarkId, Throughput, criterion_group, criterion_main};
 use forwarder::clock::Tick;
 use forwarder::conn::{Conn, Endpoints, Forward};
 use forwarder::flow_table::{Fate, FlowTable, Secret, Slot, hash, slots_for};
@@ -70,7 +73,7 @@ fn find(flows: &mut Flows, packets: impl Fn(&Flows, usize) -> Packet, expires: T
     found
 }
 
-fn lookups(criterion: &mut Criterion) {
+fn lookups(criterion: &mut Stages) {
     let mut group = criterion.benchmark_group("flow_table");
     group.throughput(Throughput::Elements(BURST as u64));
     for size in SIZES {
@@ -119,7 +122,7 @@ fn lookups(criterion: &mut Criterion) {
 
 /// Endpoints whose hashes are all the same, as who knows the secret could choose them, or as one client has that talks to
 /// many services: as many as there can be. What a search looks at is bounded, and this is the bound.
-fn collisions(criterion: &mut Criterion) {
+fn collisions(criterion: &mut Stages) {
     let mut table = FlowTable::new(vec![Slot::default(); slots_for(65_536)], Tick(0)).expect("a good size");
     let hash = hash(7, &Secret::new([1, 2]));
     let mut connections = Vec::new();
@@ -145,5 +148,9 @@ fn collisions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lookups, collisions);
+criterion_group! {
+    name = benches;
+    config = stages();
+    targets = lookups, collisions
+}
 criterion_main!(benches);

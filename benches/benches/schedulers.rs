@@ -1,7 +1,10 @@
 //! What a pick costs: every scheduler at 10, 16 and 1,000 servers of mixed weights, with the connection kept, so that
 //! the next pick meets other loads.
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+mod cpu_time;
+
+use cpu_time::{Stages, stages};
+use criterion::{BenchmarkId, criterion_group, criterion_main};
 use forwarder::clock::Tick;
 use forwarder::scheduler::{Flags, Kind, Request, SCHEDULERS};
 use forwarder::service::{DestId, Family, Member, Protocol, Service, ServiceId, ServiceKey, Settings};
@@ -32,7 +35,7 @@ fn service(scheduler: Kind, servers: u32) -> Service {
     }
 }
 
-fn picks(criterion: &mut Criterion) {
+fn picks(criterion: &mut Stages) {
     let settings = Settings::default();
     for known in SCHEDULERS {
         let mut group = criterion.benchmark_group(format!("pick/{}", known.name));
@@ -67,7 +70,7 @@ fn picks(criterion: &mut Criterion) {
     }
 }
 
-fn tables(criterion: &mut Criterion) {
+fn tables(criterion: &mut Stages) {
     for name in ["dh", "sh", "mh"] {
         let kind = Kind::by_name(name).expect("a known scheduler");
         let service = service(kind, 10);
@@ -77,5 +80,9 @@ fn tables(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, picks, tables);
+criterion_group! {
+    name = benches;
+    config = stages();
+    targets = picks, tables
+}
 criterion_main!(benches);

@@ -1,6 +1,9 @@
 //! What the stages of a packet's way cost by themselves: parsing, and each rewriting.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+mod cpu_time;
+
+use cpu_time::{Stages, stages};
+use criterion::{Throughput, criterion_group, criterion_main};
 use forwarder::parse::parse;
 use forwarder::rewrite::gue::{self, Gue};
 use forwarder::rewrite::nat::{self, Nat};
@@ -20,7 +23,7 @@ fn end(at: std::net::SocketAddrV4) -> (u32, u16) {
     (bits(*at.ip()), at.port().to_be())
 }
 
-fn parsing(criterion: &mut Criterion) {
+fn parsing(criterion: &mut Stages) {
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Elements(1));
     for proto in [Proto::Tcp, Proto::Udp] {
@@ -35,7 +38,7 @@ fn parsing(criterion: &mut Criterion) {
 }
 
 /// Each on the same frame again and again, put back to what it was: what that takes is `restore`.
-fn rewriting(criterion: &mut Criterion) {
+fn rewriting(criterion: &mut Stages) {
     let original = traffic::request(Proto::Tcp, traffic::client(7), rvs_bench::frames::flags::ACK);
     let parsed = parse(&original, Checksums::Unknown);
     let server = traffic::server(3);
@@ -71,5 +74,9 @@ fn rewriting(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parsing, rewriting);
+criterion_group! {
+    name = benches;
+    config = stages();
+    targets = parsing, rewriting
+}
 criterion_main!(benches);

@@ -13,7 +13,7 @@ use control::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
 use control::publish::Builder;
 use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
-use forwarder::pipeline::{ConnSlot, Pipeline, Share, Waiting, templates_for};
+use forwarder::pipeline::{ConnSlot, Pipeline, Waiting, templates_for};
 use forwarder::publication::Publisher;
 use forwarder::rss::Spread;
 use forwarder::stats::WorkerStats;
@@ -32,12 +32,13 @@ pub struct Rig<M: TableMemory<ConnSlot>> {
     stats: Arc<WorkerStats>,
 }
 
-/// The only worker that turns, and the time.
+/// A worker that replays frames.
+type Replayer<M> = Worker<Source, Sink, Nobody, Nobody, Pool, M>;
+
+/// The worker, and others if there are any, and the time.
 struct Alone<M: TableMemory<ConnSlot>> {
-    worker: Worker<Source, Sink, Nobody, Nobody, Pool, M>,
-    /// The other ends of its rings.
-    #[expect(dead_code, reason = "they are there so that the rings are")]
-    others: Vec<Wiring<Source, Sink, Replayed>>,
+    worker: Replayer<M>,
+    others: Vec<Replayer<Vec<ConnSlot>>>,
     now: Tick,
 }
 
@@ -67,6 +68,7 @@ impl<M: TableMemory<ConnSlot>> Workers for Alone<M> {
     }
     fn wait(&mut self, looks: u32) -> bool {
         self.worker.turn(self.now);
+        self.others.iter_mut().for_each(|worker| _ = worker.turn(self.now));
         looks < TURNS
     }
     fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
@@ -95,8 +97,7 @@ pub struct Setup {
     pub neighbours: Vec<(Ipv4Addr, Mac)>,
     /// The key of the flow table's hash.
     pub secret: [u64; 2],
-    /// It is the first of so many workers. Of the others there are the rings and the counters alone, so it must get
-    /// frames of its own only ([`spread`]).
+    /// It is the first of so many workers ([`spread`]). The others have no frames but those it hands over.
     pub workers: usize,
 }
 
@@ -147,22 +148,22 @@ impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
         };
         let (routes, ports) = fixed.routes(1).expect("the network of the benches");
         let builder = Builder::new(routes, ports);
-        let stats = Arc::new(WorkerStats::new(setup.destinations));
-        let publisher = Publisher::new(builder.snapshot().clone(), vec![stats.clone()]);
+        let all: Vec<_> = (0..setup.workers).map(|_| Arc::new(WorkerStats::new(setup.destinations))).collect();
+        let publisher = Publisher::new(builder.snapshot().clone(), all.clone());
         let now = Tick(1);
-        let conns = FlowTable::new(memory(slots_for(setup.connections)), now).expect("a size from slots_for");
-        let templates = vec![Slot::default(); slots_for(templates_for(setup.connections))];
-        let templates = FlowTable::new(templates, now).expect("a size from slots_for");
-        let others = (1..setup.workers).map(|_| Arc::new(WorkerStats::new(setup.destinations)));
-        let all: Vec<_> = [stats.clone()].into_iter().chain(others).collect();
-        let share = Share { worker: 0, of: setup.workers as u32 };
-        let pipeline = Pipeline::new(conns, templates, stats.clone(), Secret::new(setup.secret));
-        let pipeline = pipeline.among(share, &all, &Arc::new(spread(setup.workers)));
+        let spread = Arc::new(spread(setup.workers));
         let queues = (0..setup.workers).map(|_| vec![(vec![Source::default()], Some(Sink::default()))]);
-        let mut others = Wiring::among(queues.collect()).expect("a transmit queue each");
-        let wiring = others.remove(0);
-        let worker = Worker::wired(publisher.subscribe(), pipeline, wiring, Nobody, Nobody, Pool, now);
-        let director = Director::new(builder, publisher, vec![stats.clone()], Alone { worker, others, now });
+        let wirings = Wiring::among(queues.collect()).expect("a transmit queue each");
+        let mut wirings = wirings.into_iter().zip(&all);
+        let (wiring, stats) = wirings.next().expect("one worker at least");
+        let worker =
+            started(setup, memory(slots_for(setup.connections)), wiring, stats, &all, &spread, &publisher, now);
+        let others = wirings.map(|(wiring, stats)| {
+            let memory = vec![Slot::default(); slots_for(setup.connections)];
+            started(setup, memory, wiring, stats, &all, &spread, &publisher, now)
+        });
+        let (stats, alone) = (stats.clone(), Alone { worker, others: others.collect(), now });
+        let director = Director::new(builder, publisher, all, alone);
         Self { director, stats }
     }
 
@@ -244,6 +245,11 @@ impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
         alone.worker.turn(now)
     }
 
+    /// One turn of each other worker. Answers how many frames they were handed.
+    pub fn turn_others(&mut self, now: Tick) -> usize {
+        self.director.workers().others.iter_mut().map(|worker| worker.turn(now)).sum()
+    }
+
     /// Turns until so many frames were received.
     pub fn run(&mut self, frames: usize, now: Tick) {
         let mut left = frames;
@@ -257,6 +263,26 @@ impl<M: TableMemory<ConnSlot> + Send> Rig<M> {
     pub fn stats(&self) -> &WorkerStats {
         &self.stats
     }
+}
+
+/// A worker on this memory.
+#[expect(clippy::too_many_arguments, reason = "each is another part of it")]
+fn started<M: TableMemory<ConnSlot>>(
+    setup: &Setup,
+    memory: M,
+    wiring: Wiring<Source, Sink, Replayed>,
+    stats: &Arc<WorkerStats>,
+    all: &[Arc<WorkerStats>],
+    spread: &Arc<Spread>,
+    publisher: &Publisher,
+    now: Tick,
+) -> Replayer<M> {
+    let conns = FlowTable::new(memory, now).expect("a size from slots_for");
+    let templates = vec![Slot::default(); slots_for(templates_for(setup.connections))];
+    let templates = FlowTable::new(templates, now).expect("a size from slots_for");
+    let pipeline = Pipeline::new(conns, templates, stats.clone(), Secret::new(setup.secret));
+    let pipeline = pipeline.among(wiring.share(), all, spread);
+    Worker::wired(publisher.subscribe(), pipeline, wiring, Nobody, Nobody, Pool, now)
 }
 
 struct Front<'a, M: TableMemory<ConnSlot>>(&'a mut Director<Alone<M>>);
