@@ -39,7 +39,7 @@ use yardstick::Yardstick;
 const WARM_UP: Duration = Duration::from_millis(25);
 
 /// A window takes at most so many times its length.
-const PATIENCE: u32 = 20;
+const PATIENCE: u32 = 100;
 
 /// Measures rvsd beside dpdk-testpmd
 #[derive(Parser)]
