@@ -75,4 +75,8 @@ fn frames_are_captured_into_a_file() {
     assert_eq!(none, "0 frames captured\n");
     let refused = director.call(&["capture", "start", &file, "snaplen", "9999"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(std::fs::metadata(&file).expect("it is there").len(), 24, "a refusal touches no file");
+    // A file that cannot be made leaves no capture behind.
+    assert_eq!(director.call(&["capture", "start", "/nonexistent/file"]).status.code(), Some(1));
+    assert_eq!(director.rvsadm(&["capture", "start", &file, "host", "10.9.9.9", "seconds", "1"]), none);
 }

@@ -43,11 +43,21 @@ impl Console<'_> {
             count: said.number("N").unwrap_or(COUNT),
             seconds: said.number("SECONDS").unwrap_or(SECONDS),
         };
+        let most = spec.count;
+        let head = header(spec.snaplen);
+        self.executor.execute(Command::StartCapture(spec))?;
+        // Only now: another capture may be writing a file of this name.
+        let written = self.write_frames(file, &head, most);
+        if written.is_err() {
+            let _ = self.executor.execute(Command::StopCapture);
+        }
+        written
+    }
+
+    fn write_frames(&mut self, file: &str, head: &[u8], most: u64) -> Result<(u64, u64), Error> {
         let failed = |error: io::Error| Error::File { why: format!("{file}: {error}") };
         let mut to = io::BufWriter::new(std::fs::File::create(file).map_err(failed)?);
-        to.write_all(&header(spec.snaplen)).map_err(failed)?;
-        let most = spec.count;
-        self.executor.execute(Command::StartCapture(spec))?;
+        to.write_all(head).map_err(failed)?;
         let (mut frames, mut missed) = (0, 0);
         loop {
             let Reply::Captured(CapturePage { frames: page, missed: of_page, running }) =
