@@ -61,6 +61,7 @@ fn answer(request: &[u8], pages: &dyn Pages) -> (Response, bool) {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    listener: Arc<TcpListener>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -71,13 +72,13 @@ impl Server {
     /// # Errors
     /// The system refuses.
     pub fn start(address: SocketAddr, pages: Arc<dyn Pages>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        let listener = Arc::new(TcpListener::bind(address)?);
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let serve = move || accept(&listener, &pages, &stopped);
+        let (ours, stopped) = (listener.clone(), stop.clone());
+        let serve = move || accept(&ours, &pages, &stopped);
         let thread = std::thread::Builder::new().name("rvs-http".to_owned()).spawn(serve)?;
-        Ok(Self { address, stop, thread: Some(thread) })
+        Ok(Self { address, listener, stop, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -90,8 +91,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        // Wakes it up; if that fails there is nobody to wake.
-        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        // Wakes it up. A connection to ourselves would do that, too, but not where the loopback interface is down.
+        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
