@@ -213,8 +213,7 @@ impl Parsed {
     #[inline]
     #[must_use]
     pub const fn is_ordinary(&self) -> bool {
-        use tcp::flags::{ACK, FIN, RST, SYN};
-        self.flags & (SYN | FIN | RST | ACK) == ACK
+        tcp::flags::are_ordinary(self.flags)
     }
     /// True if nothing may be sent back to its source: the kernel refuses such packets as "martian" when it routes them
     /// (source multicast, broadcast, loopback or 0.0.0.0/8), so no connection may come of one.
@@ -227,8 +226,8 @@ impl Parsed {
 
 const PLAIN_L3: usize = ethernet::HEADER;
 const PLAIN_L4: usize = PLAIN_L3 + ipv4::HEADER;
-/// The fixed headers of a plain TCP segment; a NIC pads shorter frames to more than this.
-const PLAIN: usize = PLAIN_L4 + tcp::HEADER;
+/// Bytes of the fixed headers of a plain TCP segment; a NIC pads shorter frames to more than this.
+pub const PLAIN: usize = PLAIN_L4 + tcp::HEADER;
 
 /// Finds out what a frame is. `checksums` is the carrier's verdict on the IPv4 header.
 #[inline]
@@ -242,42 +241,80 @@ pub fn parse(frame: &[u8], checksums: Checksums) -> Parsed {
 #[inline(always)]
 #[must_use]
 pub fn plain(frame: &[u8], checksums: Checksums) -> Option<Parsed> {
+    let tcp = || plain_head::<{ protocol::TCP }>(frame, checksums).map(|head| (head, Kind::Tcp));
+    let udp = || plain_head::<{ protocol::UDP }>(frame, checksums).map(|head| (head, Kind::Udp));
+    let (head, kind) = tcp().or_else(udp)?;
+    let (protocol, flags) = match kind {
+        Kind::Tcp => (protocol::TCP, plain_flags(head)),
+        _ => (protocol::UDP, tcp::flags::ACK),
+    };
+    let (addresses, ports, total_length) = (plain_addresses(head), plain_ports(head), plain_length(head));
+    Some(Parsed { addresses, ports, total_length, l3: PLAIN_L3 as u8, l4: PLAIN_L4 as u8, kind, protocol, flags })
+}
+
+/// The headers of a plain frame of this protocol, TCP or UDP; None if it is something else.
+#[inline(always)]
+#[must_use]
+pub fn plain_head<const PROTOCOL: u8>(frame: &[u8], checksums: Checksums) -> Option<&[u8; PLAIN]> {
     let head = frame.first_chunk::<PLAIN>()?;
-    // Fragment bits, TTL and protocol in one word.
-    let word = u32_at(head, PLAIN_L3 + 6) & u32::from_ne_bytes([!DF, 0xff, 0, 0xff]);
-    if word == u32::from_ne_bytes([0, 0, 0, protocol::TCP]) {
-        plain_of::<{ protocol::TCP }>(head, frame.len(), checksums)
-    } else if word == u32::from_ne_bytes([0, 0, 0, protocol::UDP]) {
-        plain_of::<{ protocol::UDP }>(head, frame.len(), checksums)
-    } else {
-        None
-    }
+    let least = ipv4::HEADER + if PROTOCOL == protocol::TCP { tcp::HEADER } else { udp::HEADER };
+    let total_length = usize::from(plain_length(head));
+    let [high, low] = EtherType::IPV4.0;
+    // Several fields in one word each: EtherType, version and header length; fragment bits and protocol.
+    let is_plain = u32_at(head, 12) & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([high, low, 0x45, 0])
+        && u32_at(head, PLAIN_L3 + 6) & u32::from_ne_bytes([!DF, 0xff, 0, 0xff])
+            == u32::from_ne_bytes([0, 0, 0, PROTOCOL])
+        && total_length >= least
+        && total_length <= frame.len() - PLAIN_L3
+        && head[0] & 1 == 0
+        && (checksums == Checksums::Ipv4Good || ip_checksum_good(head));
+    is_plain.then_some(head)
 }
 
 /// The upper byte of "don't fragment"; the bit above it is reserved, and nobody looks at it.
 const DF: u8 = 0xc0;
 
+/// [`Parsed::addresses`] of a plain frame.
 #[inline(always)]
-fn plain_of<const PROTOCOL: u8>(head: &[u8; PLAIN], length: usize, checksums: Checksums) -> Option<Parsed> {
-    let is_tcp = PROTOCOL == protocol::TCP;
-    let least = ipv4::HEADER + if is_tcp { tcp::HEADER } else { udp::HEADER };
-    let total_length = u16::from_be(u16_at(head, PLAIN_L3 + 2));
-    let is_plain = u16_at(head, 12) == u16::from_ne_bytes(EtherType::IPV4.0)
-        && head[PLAIN_L3] == 0x45
-        && usize::from(total_length) >= least
-        && usize::from(total_length) <= length - PLAIN_L3
-        && head[0] & 1 == 0
-        && (checksums == Checksums::Ipv4Good || ip_checksum_good(head));
-    is_plain.then(|| Parsed {
-        addresses: u64_at(head, PLAIN_L3 + 12),
-        ports: u32_at(head, PLAIN_L4),
-        total_length,
-        l3: PLAIN_L3 as u8,
-        l4: PLAIN_L4 as u8,
-        kind: if is_tcp { Kind::Tcp } else { Kind::Udp },
-        protocol: PROTOCOL,
-        flags: if is_tcp { head[PLAIN_L4 + tcp::FLAGS] } else { tcp::flags::ACK },
-    })
+#[must_use]
+pub fn plain_addresses(head: &[u8; PLAIN]) -> u64 {
+    u64_at(head, PLAIN_L3 + 12)
+}
+
+/// [`Parsed::ports`] of a plain frame.
+#[inline(always)]
+#[must_use]
+pub fn plain_ports(head: &[u8; PLAIN]) -> u32 {
+    u32_at(head, PLAIN_L4)
+}
+
+/// [`Parsed::source`] of a plain frame.
+#[inline(always)]
+#[must_use]
+pub fn plain_source(head: &[u8; PLAIN]) -> Ipv4Addr {
+    Ipv4Addr::from(u32_at(head, PLAIN_L3 + 12).to_ne_bytes())
+}
+
+/// [`Parsed::client_endpoint`] of a plain frame.
+#[inline(always)]
+#[must_use]
+pub fn plain_client(head: &[u8; PLAIN], protocol: u8, is_reply: bool) -> u64 {
+    let end = usize::from(is_reply);
+    endpoint(u32_at(head, PLAIN_L3 + 12 + 4 * end), u16_at(head, PLAIN_L4 + 2 * end), protocol)
+}
+
+/// [`Parsed::total_length`] of a plain frame.
+#[inline(always)]
+#[must_use]
+pub fn plain_length(head: &[u8; PLAIN]) -> u16 {
+    u16::from_be(u16_at(head, PLAIN_L3 + 2))
+}
+
+/// The TCP flags of a plain frame.
+#[inline(always)]
+#[must_use]
+pub fn plain_flags(head: &[u8; PLAIN]) -> u8 {
+    head[PLAIN_L4 + tcp::FLAGS]
 }
 
 #[inline]

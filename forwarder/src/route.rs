@@ -203,6 +203,13 @@ impl AddressSet {
         self.told += 1;
     }
 
+    /// True if no address is in the set.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.told == 0
+    }
+
     /// False if the address is surely not in the set.
     #[inline]
     #[must_use]

@@ -373,7 +373,8 @@ where
     #[inline]
     fn forward(&mut self, burst: &mut Burst<F>, ports: &[u16; BURST]) {
         let first = ports[0];
-        let together = ports[..burst.len()].iter().all(|port| *port == first);
+        // No early exit, so that the compiler can look at several at once.
+        let together = ports[..burst.len()].iter().fold(0, |differ, port| differ | (port ^ first)) == 0;
         match self.egress.get_mut(usize::from(first)) {
             Some(egress) if together => egress.send(burst, &self.stats),
             _ => self.scatter(burst, ports),

@@ -5,38 +5,26 @@
 
 use super::{Answers, ConnSlot, NO_PORT, Pipeline, Turn, Verdict};
 use crate::flow_table::{Candidate, hash};
-use crate::parse::{Kind, Parsed, endpoint_of, parse, plain};
+use crate::parse::{Kind, Parsed, parse, plain_client, plain_flags, plain_head, plain_source};
 use crate::wire::ipv4::protocol;
+use crate::wire::tcp;
 use packet_io::{BURST, Burst, Frame, TableMemory};
 
-/// What the first stages found out about a frame whose headers are ordinary; of others it says nothing.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Staged {
-    /// As in [`Parsed`].
-    pub addresses: u64,
-    /// Of the client's endpoint.
-    pub hash: u64,
-    /// As in [`Parsed`].
-    pub ports: u32,
-    /// Where its connection is looked for.
-    pub at: Candidate,
-    /// As in [`Parsed`].
-    pub total_length: u16,
-}
-
-/// What is known about the frames of a burst, by slot.
+/// What the first stages found out about the frames of a burst, by slot. Of odd frames it says nothing.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Stage {
-    pub frames: [Staged; BURST],
+    /// The hash of the client's endpoint.
+    pub hashes: [u64; BURST],
+    /// Where the connection is looked for.
+    pub at: [Candidate; BURST],
     /// The ports by which they leave; [`NO_PORT`] for those that do not.
     pub ports: [u16; BURST],
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        let none = Staged { addresses: 0, hash: 0, ports: 0, at: Candidate::NOWHERE, total_length: 0 };
-        Self { frames: [none; BURST], ports: [NO_PORT; BURST] }
+        Self { hashes: [0; BURST], at: [Candidate::NOWHERE; BURST], ports: [NO_PORT; BURST] }
     }
 }
 
@@ -51,14 +39,14 @@ pub(super) struct Kinds {
     pub udp: u32,
 }
 
-impl Stage {
+impl Kinds {
     /// The client's endpoint of a frame whose headers are ordinary.
     #[inline]
-    pub fn client(&self, kinds: &Kinds, index: usize) -> Option<u64> {
-        let Staged { addresses, ports, .. } = self.frames.get(index)?;
+    pub fn client(&self, index: usize, frame: &[u8]) -> Option<u64> {
         let is = |group: u32| group >> index & 1 != 0;
-        let protocol = if is(kinds.udp) { protocol::UDP } else { protocol::TCP };
-        (!is(kinds.odd)).then(|| endpoint_of(*addresses, *ports, protocol, is(kinds.replies)))
+        let protocol = if is(self.udp) { protocol::UDP } else { protocol::TCP };
+        let head = frame.first_chunk().filter(|_| !is(self.odd))?;
+        Some(plain_client(head, protocol, is(self.replies)))
     }
 }
 
@@ -82,10 +70,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             return Self::step_aside(turn, burst, out);
         }
         let Some(mut stage) = self.stage.take() else { return };
-        let mut kinds = self.examine(turn, burst.slots_mut(), &mut stage);
         let mut left = u32::MAX.checked_shr((BURST - burst.len()) as u32).unwrap_or(0);
+        let mut kinds = self.examine(turn, burst.all_slots_mut(), &mut stage, left);
         if hand_over {
-            let gone = self.hand_over(turn, burst, &stage, &kinds, |owner, frame| {
+            let gone = self.hand_over(turn, burst, &kinds, |owner, frame| {
                 out.finish(turn, Verdict::HandOver(owner), frame);
             });
             each(gone, |index| stage.ports[index] = NO_PORT);
@@ -107,29 +95,67 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     }
 
     /// The first two stages.
-    #[inline(never)] // a loop by itself has the registers for itself
-    fn examine<F: Frame>(&self, turn: &Turn<'_>, slots: &[Option<F>], stage: &mut Stage) -> Kinds {
+    #[inline]
+    fn examine<F: Frame>(&self, turn: &Turn<'_>, slots: &[Option<F>; BURST], stage: &mut Stage, group: u32) -> Kinds {
         let mut kinds = Kinds::default();
-        for (index, (slot, staged)) in slots.iter().zip(&mut stage.frames).enumerate() {
-            let Some(parsed) = slot.as_ref().and_then(|frame| plain(frame.bytes(), frame.checksums())) else {
-                kinds.odd |= rare(index);
-                staged.at = Candidate::NOWHERE;
-                continue;
-            };
-            if !parsed.is_ordinary() {
-                kinds.odd |= rare(index);
-            }
-            let from_server = turn.snapshot.nat_servers.may_contain(parsed.source());
-            kinds.replies |= u32::from(from_server) << index;
-            kinds.udp |= u32::from(parsed.protocol == protocol::UDP) << index;
-            let hash = hash(parsed.client_endpoint(from_server), &self.secret);
-            let Parsed { addresses, ports, total_length, .. } = parsed;
-            *staged = Staged { addresses, hash, ports, at: self.conns.begin(hash), total_length };
+        if turn.snapshot.nat_servers.is_empty() {
+            self.read_any::<F, false>(turn, slots, stage, &mut kinds, group);
+        } else {
+            self.read_any::<F, true>(turn, slots, stage, &mut kinds, group);
         }
-        for (_, staged) in slots.iter().zip(&mut stage.frames) {
-            staged.at = self.conns.candidate(staged.at, staged.hash);
+        let Stage { at, hashes, .. } = stage;
+        for (at, hash) in at.iter_mut().zip(hashes).take(group.count_ones() as usize) {
+            *at = self.conns.candidate(*at, *hash);
         }
         kinds
+    }
+
+    #[inline(always)]
+    fn read_any<F: Frame, const NAT: bool>(
+        &self,
+        turn: &Turn<'_>,
+        slots: &[Option<F>; BURST],
+        stage: &mut Stage,
+        kinds: &mut Kinds,
+        group: u32,
+    ) {
+        kinds.udp = self.read::<F, { protocol::TCP }, NAT>(turn, slots, stage, kinds, group);
+        if kinds.udp != 0 {
+            kinds.odd |= self.read::<F, { protocol::UDP }, NAT>(turn, slots, stage, kinds, kinds.udp);
+        }
+    }
+
+    /// Reads the headers of those frames of a group that are plain ones of a protocol, and asks for the memory where their
+    /// connections would be. The answer has a bit for each that is something else. Without `NAT` there are no replies.
+    #[inline(never)] // a loop by itself has the registers for itself
+    fn read<F: Frame, const PROTOCOL: u8, const NAT: bool>(
+        &self,
+        turn: &Turn<'_>,
+        slots: &[Option<F>; BURST],
+        stage: &mut Stage,
+        kinds: &mut Kinds,
+        group: u32,
+    ) -> u32 {
+        let (mut others, mut odd, mut replies) = (0, 0, 0);
+        let servers = &turn.snapshot.nat_servers;
+        each(group, |index| {
+            let head = slots[index].as_ref().and_then(|frame| plain_head::<PROTOCOL>(frame.bytes(), frame.checksums()));
+            let Some(head) = head else {
+                others |= rare(index);
+                return;
+            };
+            if PROTOCOL == protocol::TCP && !tcp::flags::are_ordinary(plain_flags(head)) {
+                odd |= rare(index);
+            }
+            let is_reply = NAT && servers.may_contain(plain_source(head));
+            replies |= u32::from(is_reply) << index;
+            let hash = hash(plain_client(head, PROTOCOL, is_reply), &self.secret);
+            stage.hashes[index] = hash;
+            stage.at[index] = self.conns.begin(hash);
+        });
+        kinds.odd |= odd;
+        kinds.replies |= replies;
+        others
     }
 
     /// Decides about one frame that is no ordinary packet. Answers the port by which it leaves; any other verdict is

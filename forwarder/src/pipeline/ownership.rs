@@ -11,7 +11,7 @@
 //! Fragments are collected by the worker that the hash of their addresses names. When the packet is whole, and another
 //! worker's, its pieces go there and are collected once more.
 
-use super::burst::{Kinds, Stage};
+use super::burst::Kinds;
 use super::{ConnSlot, Pipeline, Turn, Verdict};
 use crate::flow_table::{hash, owner};
 use crate::parse::{Kind, Parsed, Quoted, parse, quoted};
@@ -54,19 +54,18 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         &self,
         turn: &Turn<'_>,
         burst: &mut Burst<F>,
-        stage: &Stage,
         kinds: &Kinds,
         mut hand: impl FnMut(u32, F),
     ) -> u32 {
         let mut gone = 0;
         for (index, slot) in burst.slots_mut().iter_mut().enumerate() {
             // Nearly every frame that the NIC or the kernel could sort is where it belongs.
-            if let Some(client) = stage.client(kinds, index)
+            let Some(frame) = slot else { continue };
+            if let Some(client) = kinds.client(index, frame.bytes())
                 && self.other_owner(client).is_none()
             {
                 continue;
             }
-            let Some(frame) = slot else { continue };
             let parsed = &parse(frame.bytes(), frame.checksums());
             let owner = match parsed.kind {
                 Kind::Tcp | Kind::Udp | Kind::Sctp => {

@@ -7,11 +7,12 @@
 //! Ordinary packets need no order among themselves and those that are left: none of them changes what another one finds.
 //! They are rewritten in their slots, so they leave in the order in which they came.
 
-use super::burst::{Kinds, Stage, Staged, each, rare};
+use super::burst::{Kinds, Stage, each, rare};
 use super::{ConnSlot, Pipeline, Turn};
 use crate::conn::{Direction, Forward, ordinary_state};
 use crate::flow_table::Candidate;
-use crate::rewrite::{PLAIN, dr, ipip, nat};
+use crate::parse::{PLAIN, plain_addresses, plain_length, plain_ports};
+use crate::rewrite::{ dr, ipip, nat};
 use crate::wire::ethernet;
 use crate::wire::ipv4::protocol;
 use packet_io::{BURST, Frame, TableMemory};
@@ -39,7 +40,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if left == 0 {
             return 0;
         }
-        let again = self.prepare(turn, stage, kinds, left);
+        let again = self.prepare(turn, slots, stage, kinds, left);
         left & !again | self.pass_by_kind(turn, slots, stage, kinds, again)
     }
 
@@ -141,10 +142,11 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let mut next_id = *ip_id;
         let mut left = 0;
         each(group, |index| {
-            let Staged { addresses, ports, at, total_length, .. } = stage.frames[index];
             let passed = (|| {
-                let (conn, expires) = lines.get_mut(at)?;
-                if !conn.is_ordinary(direction, protocol, forward, addresses, ports) {
+                let (conn, expires) = lines.get_mut(stage.at[index])?;
+                let frame = slots[index].as_mut()?;
+                let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
+                if !conn.is_ordinary(direction, protocol, forward, plain_addresses(head), plain_ports(head)) {
                     return None;
                 }
                 let (exit, counters) = (exits.get(conn)?, counters.get(conn.dest.0 as usize)?);
@@ -155,29 +157,36 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                     }
                     Direction::Reply => return None,
                 };
-                let frame = slots[index].as_mut()?;
-                let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
+                let total_length = plain_length(head);
                 // The TTL is used up on this hop, or the packet is too long for it.
                 if head[TTL] <= 1 || total_length > departure.hop.mtu {
                     return None;
                 }
                 let length = L3 + usize::from(total_length);
+                let mut account = || {
+                    *expires = expiry;
+                    counters.count(direction, total_length);
+                };
                 match forward {
                     Forward::Nat => {
-                        nat::rewrite(head, direction, protocol, &conn.translation(direction), &departure.hop)?;
+                        if !nat::has_checksum(head, protocol) {
+                            return None;
+                        }
+                        account();
+                        nat::rewrite(head, direction, protocol, &conn.translation(direction), &departure.hop);
                         frame.truncate(length);
                     }
                     Forward::Tun => {
                         ipip::rewrite(frame, exit.tunnel.as_ref()?, &departure.hop, total_length, &mut next_id)?;
                         frame.truncate(length + usize::from(ipip::OVERHEAD));
+                        account();
                     }
                     Forward::Dr | Forward::Local => {
+                        account();
                         dr::rewrite(head, &departure.hop);
                         frame.truncate(length);
                     }
                 }
-                *expires = expiry;
-                counters.count(direction, total_length);
                 Some(departure.port)
             })();
             match passed {
@@ -185,7 +194,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                 None => left |= rare(index),
             }
         });
-        *ip_id = next_id;
+        if FORWARD == TUN {
+            *ip_id = next_id;
+        }
         left
     }
 
@@ -193,16 +204,24 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     /// bit for each packet that is worth a second try.
     #[cold]
     #[inline(never)]
-    fn prepare(&mut self, turn: &Turn<'_>, stage: &mut Stage, kinds: &Kinds, group: u32) -> u32 {
+    fn prepare<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        slots: &[Option<F>; BURST],
+        stage: &mut Stage,
+        kinds: &Kinds,
+        group: u32,
+    ) -> u32 {
         let Self { conns, exits, .. } = self;
         let mut again = 0;
         each(group, |index| {
-            let Staged { addresses, hash, ports, at, .. } = &mut stage.frames[index];
+            let Some(head) = slots[index].as_ref().and_then(|frame| frame.bytes().first_chunk()) else { return };
+            let (addresses, ports, at) = (plain_addresses(head), plain_ports(head), &mut stage.at[index]);
             let protocol = if kinds.udp >> index & 1 != 0 { protocol::UDP } else { protocol::TCP };
             let is_reply = kinds.replies >> index & 1 != 0;
-            let found = conns.find(*hash, |conn| match is_reply {
-                true => conn.is_reply(*addresses, *ports, protocol),
-                false => conn.is_request(*addresses, *ports, protocol),
+            let found = conns.find(stage.hashes[index], |conn| match is_reply {
+                true => conn.is_reply(addresses, ports, protocol),
+                false => conn.is_request(addresses, ports, protocol),
             });
             let Some(slot) = found else { return };
             let moved = *at != Candidate::from(slot);

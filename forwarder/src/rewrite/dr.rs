@@ -25,7 +25,7 @@ pub fn send<F: Frame>(frame: &mut F, parsed: &Parsed, hop: &Hop) -> Outcome {
 pub(crate) fn rewrite(head: &mut [u8; PLAIN], hop: &Hop) {
     set_macs(head, hop);
     head[22] -= 1;
-    let sum = checksum::update(u16_at(head, 24), checksum::TTL_DECREMENT);
+    let sum = checksum::ttl_decremented(u16_at(head, 24));
     put_u16(head, 24, sum);
 }
 

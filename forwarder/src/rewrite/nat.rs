@@ -99,17 +99,19 @@ pub fn own_reply<F: Frame>(frame: &mut F, parsed: &Parsed, nat: &Nat) -> bool {
 const L3: usize = 14;
 const L4: usize = L3 + ipv4::HEADER;
 
-/// The same for the first bytes of a plain TCP segment or UDP datagram that fits its link and whose TTL is above 1, of
-/// either direction without a branch. None, and nothing is changed, if it is a datagram without a checksum.
+/// True if a plain TCP segment or UDP datagram has a checksum, as all but some datagrams have.
 #[inline(always)]
-pub(crate) fn rewrite(head: &mut [u8; PLAIN], direction: Direction, protocol: u8, nat: &Nat, hop: &Hop) -> Option<()> {
+pub(crate) fn has_checksum(head: &[u8; PLAIN], protocol: u8) -> bool {
+    protocol == protocol::TCP || u16_at(head, L4 + udp::CHECKSUM) != 0
+}
+
+/// The same for the first bytes of a plain TCP segment or UDP datagram that fits its link, that [`has_checksum`], and whose
+/// TTL is above 1, of either direction without a branch.
+#[inline(always)]
+pub(crate) fn rewrite(head: &mut [u8; PLAIN], direction: Direction, protocol: u8, nat: &Nat, hop: &Hop) {
     let is_tcp = protocol == protocol::TCP;
     let at = L4 + if is_tcp { tcp::CHECKSUM } else { udp::CHECKSUM };
-    let old = u16_at(head, at);
-    if !is_tcp && old == 0 {
-        return None;
-    }
-    let new = checksum::update(old, nat.l4);
+    let new = checksum::update(u16_at(head, at), nat.l4);
     put_u16(head, at, if is_tcp { new } else { checksum::udp(new) });
     set_macs(head, hop);
     head[L3 + 8] -= 1;
@@ -119,7 +121,6 @@ pub(crate) fn rewrite(head: &mut [u8; PLAIN], direction: Direction, protocol: u8
     let side = direction.other() as usize;
     put_u32(head, L3 + 12 + 4 * side, nat.address);
     put_u16(head, L4 + 2 * side, nat.port);
-    Some(())
 }
 
 #[inline(always)]
@@ -130,9 +131,8 @@ fn translate<F: Frame, S: Side>(frame: &mut F, parsed: &Parsed, nat: &Nat, hop: 
         && parsed.total_length <= hop.mtu
     {
         let is_tcp = matches!(parsed.kind, Kind::Tcp);
-        if (is_tcp || matches!(parsed.kind, Kind::Udp))
-            && rewrite(head, S::DIRECTION, parsed.protocol, nat, hop).is_some()
-        {
+        if (is_tcp || matches!(parsed.kind, Kind::Udp)) && has_checksum(head, parsed.protocol) {
+            rewrite(head, S::DIRECTION, parsed.protocol, nat, hop);
             frame.truncate(parsed.frame_length());
             return Outcome::Send;
         }

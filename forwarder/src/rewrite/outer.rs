@@ -51,7 +51,7 @@ pub(super) fn wrap_plain<F: Frame>(frame: &mut F, outer: &Outer, hop: &Hop, leng
     // All is read before the frame grows and written afterwards: reading by a beginning that was just moved takes long.
     let head = frame.bytes().first_chunk::<{ OUTER + ipv4::HEADER }>()?;
     let ttl = head[OUTER + 8].wrapping_sub(1);
-    let sum = checksum::update(u16_at(head, OUTER + 10), checksum::TTL_DECREMENT);
+    let sum = checksum::ttl_decremented(u16_at(head, OUTER + 10));
     let (tos, fragment) = (head[OUTER + 1], u16::from_be(u16_at(head, OUTER + 6)));
     if !frame.grow_front(ipv4::HEADER) {
         return None;

@@ -90,6 +90,15 @@ pub const fn update(checksum: u16, delta: u32) -> u16 {
     !fold32(!checksum as u32 + delta)
 }
 
+/// The checksum of an IPv4 header whose TTL is decremented: as [`update`], in fewer steps.
+#[inline(always)]
+#[must_use]
+pub const fn ttl_decremented(checksum: u16) -> u16 {
+    const ONE: u16 = u16::from_ne_bytes([1, 0]);
+    // A carry comes round; and of the two zeros it becomes the one that RFC 1624 wants.
+    checksum.wrapping_add(ONE).wrapping_add((checksum >= !ONE) as u16)
+}
+
 /// What decrementing the TTL adds to the sum of an IPv4 header: the TTL is the first byte of its 16-bit word.
 pub const TTL_DECREMENT: u32 = !u16::from_ne_bytes([1, 0]) as u32;
 
@@ -129,6 +138,13 @@ mod tests {
     fn a_udp_checksum_is_never_sent_as_zero() {
         assert_eq!(finish_udp(0xffff), 0xffff);
         assert_eq!(finish_udp(0x1234), !0x1234);
+    }
+
+    #[test]
+    fn a_decremented_ttl_has_the_checksum_that_an_update_gives() {
+        for checksum in 0..=u16::MAX {
+            assert_eq!(ttl_decremented(checksum), update(checksum, TTL_DECREMENT));
+        }
     }
 
     proptest! {

@@ -134,7 +134,7 @@ impl<B: BorrowMut<[u8; HEADER]>> Ipv4<B> {
     pub fn decrement_ttl(&mut self) {
         let ttl = self.ttl();
         self.0.borrow_mut()[8] = ttl.wrapping_sub(1);
-        self.set_checksum(checksum::update(self.checksum(), checksum::TTL_DECREMENT));
+        self.set_checksum(checksum::ttl_decremented(self.checksum()));
     }
 }
 

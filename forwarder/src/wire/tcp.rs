@@ -19,6 +19,13 @@ pub mod flags {
     pub const PSH: u8 = 0x08;
     pub const ACK: u8 = 0x10;
     pub const URG: u8 = 0x20;
+
+    /// True if they neither start nor end anything.
+    #[inline(always)]
+    #[must_use]
+    pub const fn are_ordinary(flags: u8) -> bool {
+        flags & (SYN | FIN | RST | ACK) == ACK
+    }
 }
 
 /// A view of the fixed 20 bytes of a header.
