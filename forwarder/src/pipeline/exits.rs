@@ -4,7 +4,7 @@
 
 use super::destination_of;
 use crate::conn::Conn;
-use crate::rewrite::{Departure, Outer};
+use crate::rewrite::{Departure, Outer, Prepared};
 use crate::service::{Method, Snapshot, Tunnel};
 use crate::stats::DestCounters;
 
@@ -17,7 +17,7 @@ pub(super) struct Exit {
     /// Its MTU is that of packets as they come: without a tunnel's header.
     pub departure: Departure,
     /// The ends of an IPIP tunnel.
-    pub tunnel: Option<Outer>,
+    pub tunnel: Option<Prepared>,
 }
 
 const _: () = assert!(size_of::<Exit>() == 64);
@@ -86,10 +86,10 @@ impl Beside<'_> {
 fn made(conn: &Conn, snapshot: &Snapshot, version: u64) -> Option<Exit> {
     let destination = destination_of(conn, snapshot)?;
     let exit = &destination.exit;
-    let tunnel = (destination.method == Method::Tun(Tunnel::Ipip)).then(|| Outer {
-        source: exit.source,
-        destination: u32::from_ne_bytes(destination.address.octets()),
-        pmtu_disc: snapshot.settings.pmtu_disc,
+    let tunnel = (destination.method == Method::Tun(Tunnel::Ipip)).then(|| {
+        let (source, pmtu_disc) = (exit.source, snapshot.settings.pmtu_disc);
+        let destination = u32::from_ne_bytes(destination.address.octets());
+        Outer { source, destination, pmtu_disc }.prepared()
     });
     let stamp = version | u64::from(destination.generation);
     (exit.departure != Departure::CLOSED).then_some(Exit { stamp, departure: exit.departure, tunnel })

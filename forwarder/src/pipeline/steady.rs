@@ -178,7 +178,6 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                     }
                     Forward::Tun => {
                         ipip::rewrite(frame, exit.tunnel.as_ref()?, &departure.hop, total_length, &mut next_id)?;
-                        frame.truncate(length + usize::from(ipip::OVERHEAD));
                         account();
                     }
                     Forward::Dr | Forward::Local => {

@@ -1,6 +1,6 @@
 //! IP in IP (RFC 2003): the packet travels whole in an outer one to the real server, which answers the client itself.
 
-use super::{Hop, Outcome, Outer, outer};
+use super::{Hop, Outcome, Outer, Prepared, outer};
 use crate::parse::Parsed;
 use packet_io::Frame;
 
@@ -19,10 +19,10 @@ pub fn send<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, hop: &Hop, 
 #[inline(always)]
 pub(crate) fn rewrite<F: Frame>(
     frame: &mut F,
-    outer: &Outer,
+    outer: &Prepared,
     hop: &Hop,
     total_length: u16,
     id: &mut u16,
 ) -> Option<()> {
-    outer::wrap_plain(frame, outer, hop, total_length + OVERHEAD, id)
+    outer::wrap_plain(frame, outer, hop, total_length, id)
 }

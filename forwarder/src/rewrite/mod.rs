@@ -20,7 +20,7 @@ mod outer;
 pub mod quoted;
 pub mod reset;
 
-pub use outer::Outer;
+pub use outer::{Outer, Prepared};
 
 use crate::parse::Parsed;
 use crate::route::Mac;

@@ -7,7 +7,7 @@
 use super::{Hop, Outcome, admit, set_macs};
 use crate::parse::Parsed;
 use crate::wire::ipv4::{self, Ipv4};
-use crate::wire::{checksum, ethernet, put_u16, u16_at};
+use crate::wire::{checksum, ethernet, put_u16, put_u32, put_u64, u16_at};
 use packet_io::Frame;
 
 /// The ends of a tunnel. It depends on the real server and its route alone, so it may be kept.
@@ -19,6 +19,33 @@ pub struct Outer {
     pub destination: u32,
     /// The kernel's `pmtu_disc`: true copies DF to the outer header and refuses what is too long, false fragments.
     pub pmtu_disc: bool,
+}
+
+/// The outer header as far as the tunnel alone decides it, for packets that are plain: what differs among them is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Both ends as they stand in the header.
+    ends: u64,
+    /// The sum of what is the same in every header.
+    sum: u32,
+    /// Which bits of the fragment field are copied; as it stands.
+    copied: u16,
+}
+
+impl Outer {
+    /// Prepares the outer headers of IPIP.
+    #[must_use]
+    pub fn prepared(&self) -> Prepared {
+        let [a, b, c, d] = self.source.to_ne_bytes();
+        let [e, f, g, h] = self.destination.to_ne_bytes();
+        let fixed = u16::from_ne_bytes([0x45, 0]) as u32 + u32::from(u16::from_ne_bytes([0, ipv4::protocol::IPIP]));
+        let ends = checksum::fold(u64::from(self.source) + u64::from(self.destination));
+        Prepared {
+            ends: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            sum: fixed + u32::from(ends),
+            copied: if self.pmtu_disc { ipv4::DF.to_be() } else { 0 },
+        }
+    }
 }
 
 /// Bytes of the smallest MTU that a link may have (RFC 791): no smaller one is told to a client.
@@ -37,32 +64,57 @@ pub(super) fn wrap<F: Frame>(frame: &mut F, parsed: &Parsed, outer: &Outer, hop:
     if parsed.is_plain()
         && ttl > 1
         && length <= u32::from(hop.mtu)
-        && wrap_plain(frame, outer, hop, length as u16, id).is_some()
+        && wrap_plain(frame, &outer.prepared(), hop, parsed.total_length, id).is_some()
     {
-        frame.truncate(parsed.frame_length() + ipv4::HEADER);
         return Outcome::Send;
     }
     push(frame, parsed, ipv4::protocol::IPIP, 0, outer, hop, id, |_, _| {})
 }
 
-/// The same of a plain packet that fits its link, and whose TTL is above 1. `length` is that of the outer packet.
+/// The same of a plain packet of `total_length` bytes that fits its link, and whose TTL is above 1, without its padding.
 #[inline(always)]
-pub(super) fn wrap_plain<F: Frame>(frame: &mut F, outer: &Outer, hop: &Hop, length: u16, id: &mut u16) -> Option<()> {
+pub(super) fn wrap_plain<F: Frame>(
+    frame: &mut F,
+    outer: &Prepared,
+    hop: &Hop,
+    total_length: u16,
+    id: &mut u16,
+) -> Option<()> {
     // All is read before the frame grows and written afterwards: reading by a beginning that was just moved takes long.
     let head = frame.bytes().first_chunk::<{ OUTER + ipv4::HEADER }>()?;
     let ttl = head[OUTER + 8].wrapping_sub(1);
     let sum = checksum::ttl_decremented(u16_at(head, OUTER + 10));
-    let (tos, fragment) = (head[OUTER + 1], u16::from_be(u16_at(head, OUTER + 6)));
+    let (tos, fragment) = (congestion_forgotten(head[OUTER + 1]), u16_at(head, OUTER + 6) & outer.copied);
     if !frame.grow_front(ipv4::HEADER) {
         return None;
     }
+    let length = total_length + ipv4::HEADER as u16;
+    frame.truncate(OUTER + usize::from(length));
     let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
+    // With DF, 0: nobody will ever put it together again (RFC 6864).
+    let this = if fragment == 0 { id.to_be() } else { 0 };
+    *id = id.wrapping_add(u16::from(fragment == 0));
+    let [length, lifetime] = [length.to_be(), u16::from_ne_bytes([ttl, ipv4::protocol::IPIP])];
+    let own = [u16::from_ne_bytes([0, tos]), length, this, fragment, u16::from_ne_bytes([ttl, 0])];
+    let checksum = !checksum::fold32(outer.sum + own.iter().map(|word| u32::from(*word)).sum::<u32>());
+    let [high, low] = ethernet::EtherType::IPV4.0;
     set_macs(head, hop);
-    put_u16(head, 12, u16::from_ne_bytes(ethernet::EtherType::IPV4.0));
-    header(tos, fragment, ttl, ipv4::protocol::IPIP, length, outer, id).write(head[OUTER..].first_chunk_mut()?);
+    put_u32(head, 12, u32::from_ne_bytes([high, low, 0x45, tos]));
+    put_u16(head, OUTER + 2, length);
+    put_u16(head, OUTER + 4, this);
+    put_u16(head, OUTER + 6, fragment);
+    put_u16(head, OUTER + 8, lifetime);
+    put_u16(head, OUTER + 10, checksum);
+    put_u64(head, OUTER + 12, outer.ends);
     head[INNER + 8] = ttl;
     put_u16(head, INNER + 10, sum);
     Some(())
+}
+
+/// The TOS of an outer header: "congestion experienced" becomes ECT(0).
+#[inline(always)]
+fn congestion_forgotten(tos: u8) -> u8 {
+    tos & !(tos >> 1 & tos & 1)
 }
 
 /// The outer header for an inner one with this TOS, fragment field and decremented TTL.
@@ -73,7 +125,7 @@ fn header(tos: u8, fragment: u16, ttl: u8, protocol: u8, length: u16, outer: &Ou
     let this = if df == 0 { *id } else { 0 };
     *id = id.wrapping_add(u16::from(df == 0));
     ipv4::New {
-        tos: if tos & 3 == 3 { tos & !1 } else { tos },
+        tos: congestion_forgotten(tos),
         total_length: length,
         id: this,
         fragment: df,

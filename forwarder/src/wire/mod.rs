@@ -60,6 +60,12 @@ pub(crate) fn put_u32<const N: usize>(bytes: &mut [u8; N], at: usize, value: u32
     *piece_mut(bytes, at) = value.to_ne_bytes();
 }
 
+/// Stores eight bytes at `at`, as they stand in the value.
+#[inline(always)]
+pub(crate) fn put_u64<const N: usize>(bytes: &mut [u8; N], at: usize, value: u64) {
+    *piece_mut(bytes, at) = value.to_ne_bytes();
+}
+
 /// The fixed part of a header at `at`, or nothing if the bytes end before it does.
 #[inline]
 pub(crate) fn header<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
