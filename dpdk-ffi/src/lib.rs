@@ -2,7 +2,8 @@
 //!
 //! [`eal`] starts DPDK once; all else needs its [`EalHandle`]: [`mempool`] holds frames ([`mbuf`]), [`port`] is a NIC
 //! or a virtual device and hands its [`queue`]s out once each, [`hotplug`] adds and removes devices, [`lcore`] runs
-//! workers, [`clock`] counts cycles, [`memory`] holds tables on huge pages. [`log`](mod@log) carries what DPDK prints,
+//! workers, [`clock`] counts cycles, [`memory`] holds tables on huge pages, [`instructions`] picks the
+//! best of the processor. [`log`](mod@log) carries what DPDK prints,
 //! and `diagnose` turns it into one line that says what to do.
 //!
 //! This is the only crate that may say `unsafe`; each use gives its reason. It must not know protocols, connections or
@@ -19,6 +20,7 @@ pub mod eal;
 pub mod error;
 pub mod heap;
 pub mod hotplug;
+pub mod instructions;
 pub mod lcore;
 pub mod link;
 pub mod log;

@@ -134,7 +134,7 @@ impl Frame for Mbuf {
         unsafe { std::slice::from_raw_parts_mut(self.data(), usize::from(self.head().data_len)) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn grow_front(&mut self, n: usize) -> bool {
         let fits = n <= self.headroom();
         if fits {
@@ -163,14 +163,14 @@ impl Frame for Mbuf {
         fits
     }
 
-    #[inline]
+    #[inline(always)]
     fn truncate(&mut self, len: usize) {
         if len < usize::from(self.head().data_len) {
             self.set_len(len as u16);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn checksums(&self) -> Checksums {
         if self.head().ol_flags & sys::SHIM_RX_IP_CKSUM_MASK == sys::SHIM_RX_IP_CKSUM_GOOD {
             Checksums::Ipv4Good

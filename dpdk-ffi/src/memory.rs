@@ -1,6 +1,7 @@
 //! Memory for tables, on huge pages where there are any.
 
 use crate::Error;
+use crate::instructions::with_best;
 use crate::prefetch::prefetch;
 use std::ffi::c_void;
 use std::ops::{Deref, DerefMut};
@@ -95,6 +96,11 @@ impl<T: Copy> packet_io::TableMemory<T> for TableMemory<T> {
     #[inline(always)]
     fn prefetch(&self, index: usize) {
         prefetch(self.elements.as_ptr().wrapping_add(index));
+    }
+
+    #[inline(always)]
+    fn run<W: packet_io::Work>(work: W) -> W::Answer {
+        with_best(work)
     }
 }
 

@@ -178,7 +178,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
 
     /// The first step of a search: where it begins. Asks for the cache line that [`candidate`](Self::candidate),
     /// [`find`](Self::find) and [`insert`](Self::insert) will read first.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn begin(&self, hash: u64) -> Candidate {
         let home = self.home(hash, 0);
@@ -203,7 +203,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
     }
 
     /// For the last step: a look at what is there ([`Lines::get_mut`]), and a [`find`](Self::find) if it is the wrong one.
-    #[inline]
+    #[inline(always)]
     pub fn lines(&mut self) -> Lines<'_, V> {
         Lines(&mut self.slots)
     }
@@ -389,7 +389,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         block.earliest = block.earliest.min(expires);
     }
 
-    #[inline]
+    #[inline(always)]
     fn home(&self, hash: u64, window: u32) -> usize {
         home(self.slots.len(), hash, window)
     }
@@ -411,7 +411,7 @@ impl<V> Lines<'_, V> {
 
 /// The home of a hash in its `window`-th window: the upper half of the hash says where the first is, 16 bits of the lower
 /// half how far the next are from each other: between an eighth and a quarter of the table, so that they never meet.
-#[inline]
+#[inline(always)]
 fn home(slots: usize, hash: u64, window: u32) -> usize {
     let step = (1 << 29) + (u32::from((hash >> 16) as u16) << 13);
     let place = ((hash >> 32) as u32).wrapping_add(window.wrapping_mul(step));

@@ -99,7 +99,7 @@ macro_rules! second {
 
 /// An endpoint as a number for hashing and comparing: address (as it stands) in the upper 32 bits, port (as it
 /// stands) above the protocol number in the lower 32.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub const fn endpoint(address: u32, port: u16, protocol: u8) -> u64 {
     (address as u64) << 32 | (port as u64) << 16 | protocol as u64
@@ -261,7 +261,8 @@ pub fn plain_head<const PROTOCOL: u8>(frame: &[u8], checksums: Checksums) -> Opt
     let total_length = usize::from(plain_length(head));
     let [high, low] = EtherType::IPV4.0;
     // Several fields in one word each: EtherType, version and header length; fragment bits and protocol.
-    let is_plain = u32_at(head, 12) & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]) == u32::from_ne_bytes([high, low, 0x45, 0])
+    let is_plain = u32_at(head, 12) & u32::from_ne_bytes([0xff, 0xff, 0xff, 0])
+        == u32::from_ne_bytes([high, low, 0x45, 0])
         && u32_at(head, PLAIN_L3 + 6) & u32::from_ne_bytes([!DF, 0xff, 0, 0xff])
             == u32::from_ne_bytes([0, 0, 0, PROTOCOL])
         && total_length >= least
@@ -317,9 +318,12 @@ pub fn plain_flags(head: &[u8; PLAIN]) -> u8 {
     head[PLAIN_L4 + tcp::FLAGS]
 }
 
-#[inline]
+#[inline(always)]
 fn ip_checksum_good(head: &[u8; PLAIN]) -> bool {
-    head[PLAIN_L3..].first_chunk().is_some_and(checksum::header_good)
+    match head[PLAIN_L3..].first_chunk() {
+        Some(header) => checksum::header_good(header),
+        None => false,
+    }
 }
 
 /// Any frame, at leisure.

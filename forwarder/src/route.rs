@@ -149,7 +149,7 @@ impl Routes {
 }
 
 /// 32 well mixed bits of an address.
-#[inline]
+#[inline(always)]
 fn spread(address: Ipv4Addr) -> u32 {
     (u64::from(u32::from_ne_bytes(address.octets())).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }
@@ -211,14 +211,14 @@ impl AddressSet {
     }
 
     /// False if the address is surely not in the set.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn may_contain(&self, address: Ipv4Addr) -> bool {
         let bit = self.bit(address);
         self.bits.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 != 0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn bit(&self, address: Ipv4Addr) -> usize {
         (spread(address) & self.mask) as usize
     }

@@ -20,7 +20,7 @@ pub struct Counter(AtomicU64);
 
 impl Counter {
     /// Adds; only the owning thread may call this.
-    #[inline]
+    #[inline(always)]
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }

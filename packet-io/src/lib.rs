@@ -75,6 +75,21 @@ pub trait FramePool {
 pub trait TableMemory<T>: DerefMut<Target = [T]> {
     /// Asks the processor to load element `index` into its cache. Only a hint: an index out of range is harmless.
     fn prefetch(&self, index: usize);
+
+    /// Runs a loop that looks things up in such memory; the place to have it compiled for better instructions than every
+    /// processor has, and to choose at run time.
+    #[inline(always)]
+    fn run<W: Work>(work: W) -> W::Answer {
+        work.run()
+    }
+}
+
+/// Something to do. It is no closure, because only a method can be told to be inlined wherever it is called.
+pub trait Work {
+    /// What comes of it.
+    type Answer;
+    /// Does it; must be `#[inline(always)]`, as must be what it calls.
+    fn run(self) -> Self::Answer;
 }
 
 impl<T> TableMemory<T> for Vec<T> {

@@ -35,7 +35,7 @@ impl std::fmt::Debug for Secret {
 /// The hash of an endpoint (`parse::endpoint`). Every bit of it depends on every bit of the key: two rounds of a
 /// multiplication to 128 bits whose halves are folded together, as in wyhash. One round would be faster by a cycle, but
 /// leaves the ports of one client an arithmetic progression, which a rare secret turns into clumps.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn hash(key: u64, secret: &Secret) -> u64 {
     fold(fold(key ^ secret.mask, secret.first), secret.second)
@@ -50,7 +50,7 @@ pub fn owner(hash: u64, workers: u32) -> u32 {
     ((spread * u64::from(workers)) >> 32) as u32
 }
 
-#[inline]
+#[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64

@@ -8,7 +8,7 @@ use crate::flow_table::{Candidate, hash};
 use crate::parse::{Kind, Parsed, parse, plain_client, plain_flags, plain_head, plain_source};
 use crate::wire::ipv4::protocol;
 use crate::wire::tcp;
-use packet_io::{BURST, Burst, Frame, TableMemory};
+use packet_io::{BURST, Burst, Frame, TableMemory, Work};
 
 /// What the first stages found out about the frames of a burst, by slot. Of odd frames it says nothing.
 #[derive(Clone, Debug)]
@@ -136,26 +136,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         kinds: &mut Kinds,
         group: u32,
     ) -> u32 {
-        let (mut others, mut odd, mut replies) = (0, 0, 0);
-        let servers = &turn.snapshot.nat_servers;
-        each(group, |index| {
-            let head = slots[index].as_ref().and_then(|frame| plain_head::<PROTOCOL>(frame.bytes(), frame.checksums()));
-            let Some(head) = head else {
-                others |= rare(index);
-                return;
-            };
-            if PROTOCOL == protocol::TCP && !tcp::flags::are_ordinary(plain_flags(head)) {
-                odd |= rare(index);
-            }
-            let is_reply = NAT && servers.may_contain(plain_source(head));
-            replies |= u32::from(is_reply) << index;
-            let hash = hash(plain_client(head, PROTOCOL, is_reply), &self.secret);
-            stage.hashes[index] = hash;
-            stage.at[index] = self.conns.begin(hash);
-        });
-        kinds.odd |= odd;
-        kinds.replies |= replies;
-        others
+        M::run(Read::<F, M, PROTOCOL, NAT> { pipeline: self, turn, slots, stage, kinds, group })
     }
 
     /// Decides about one frame that is no ordinary packet. Answers the port by which it leaves; any other verdict is
@@ -208,13 +189,66 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     }
 }
 
-/// The slots of a group, from the first to the last.
-#[inline(always)]
-pub(super) fn each(mut group: u32, mut of: impl FnMut(usize)) {
-    while group != 0 {
-        of(group.trailing_zeros() as usize % BURST);
-        group &= group - 1;
+/// [`Pipeline::read`], to be compiled for more than one kind of processor.
+struct Read<'a, F, M: TableMemory<ConnSlot>, const PROTOCOL: u8, const NAT: bool> {
+    pipeline: &'a Pipeline<M>,
+    turn: &'a Turn<'a>,
+    slots: &'a [Option<F>; BURST],
+    stage: &'a mut Stage,
+    kinds: &'a mut Kinds,
+    group: u32,
+}
+
+impl<F: Frame, M: TableMemory<ConnSlot>, const PROTOCOL: u8, const NAT: bool> Work for Read<'_, F, M, PROTOCOL, NAT> {
+    type Answer = u32;
+
+    #[inline(always)]
+    fn run(self) -> u32 {
+        let Self { pipeline: Pipeline { conns, secret, .. }, turn, slots, stage, kinds, group } = self;
+        let (mut others, mut odd, mut replies) = (0, 0, 0);
+        let servers = &turn.snapshot.nat_servers;
+        for index in Group(group) {
+            let head = match &slots[index] {
+                Some(frame) => plain_head::<PROTOCOL>(frame.bytes(), frame.checksums()),
+                None => None,
+            };
+            let Some(head) = head else {
+                others |= rare(index);
+                continue;
+            };
+            if PROTOCOL == protocol::TCP && !tcp::flags::are_ordinary(plain_flags(head)) {
+                odd |= rare(index);
+            }
+            let is_reply = NAT && servers.may_contain(plain_source(head));
+            replies |= u32::from(is_reply) << index;
+            let hash = hash(plain_client(head, PROTOCOL, is_reply), secret);
+            stage.hashes[index] = hash;
+            stage.at[index] = conns.begin(hash);
+        }
+        kinds.odd |= odd;
+        kinds.replies |= replies;
+        others
     }
+}
+
+/// The slots of a group, from the first to the last.
+pub(super) struct Group(pub u32);
+
+impl Iterator for Group {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let Self(group) = *self;
+        self.0 &= group.wrapping_sub(1);
+        (group != 0).then_some(group.trailing_zeros() as usize % BURST)
+    }
+}
+
+/// The same for what need not be inlined.
+#[inline(always)]
+pub(super) fn each(group: u32, of: impl FnMut(usize)) {
+    Group(group).for_each(of);
 }
 
 /// A bit that is rarely set: the compiler shall not prepare it each time.

@@ -46,7 +46,7 @@ impl Exits {
     }
 
     /// The exits, and the counters of the same destinations: as many of the one as of the other.
-    #[inline]
+    #[inline(always)]
     pub fn beside<'a>(&'a self, counters: &'a [DestCounters]) -> (Beside<'a>, &'a [DestCounters]) {
         let count = self.slots.len().min(counters.len());
         (Beside { exits: &self.slots[..count], version: self.version }, &counters[..count])

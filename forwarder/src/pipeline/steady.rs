@@ -7,15 +7,19 @@
 //! Ordinary packets need no order among themselves and those that are left: none of them changes what another one finds.
 //! They are rewritten in their slots, so they leave in the order in which they came.
 
-use super::burst::{Kinds, Stage, each, rare};
+use super::burst::{Group, Kinds, Stage, each, rare};
+use super::exits::Beside;
 use super::{ConnSlot, Pipeline, Turn};
-use crate::conn::{Direction, Forward, ordinary_state};
-use crate::flow_table::Candidate;
+use crate::clock::Tick;
+use crate::conn::{Conn, Direction, Forward, ordinary_state};
+use crate::flow_table::{Candidate, Lines};
 use crate::parse::{PLAIN, plain_addresses, plain_length, plain_ports};
-use crate::rewrite::{ dr, ipip, nat};
+use crate::rewrite::{dr, ipip, nat};
+use crate::stats::DestCounters;
+use crate::way::Way;
 use crate::wire::ethernet;
 use crate::wire::ipv4::protocol;
-use packet_io::{BURST, Frame, TableMemory};
+use packet_io::{BURST, Frame, TableMemory, Work};
 
 /// Offset of the IP header.
 const L3: usize = ethernet::HEADER;
@@ -122,81 +126,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         stage: &mut Stage,
         group: u32,
     ) -> u32 {
-        let (direction, protocol, forward) = const {
-            (
-                if REPLY { Direction::Reply } else { Direction::Request },
-                if UDP { protocol::UDP } else { protocol::TCP },
-                match FORWARD {
-                    NAT => Forward::Nat,
-                    TUN => Forward::Tun,
-                    _ => Forward::Dr,
-                },
-            )
-        };
-        let expiry = turn.now.plus(turn.snapshot.timeouts.of(ordinary_state(protocol)));
-        let Self { conns, exits, ledger, ip_id, .. } = self;
-        let mut lines = conns.lines();
-        let (exits, counters) = exits.beside(&ledger.stats.destinations);
-        let (ways, routes) = (&turn.snapshot.ways, turn.snapshot.routes.version);
-        // In a register for the loop's time.
-        let mut next_id = *ip_id;
-        let mut left = 0;
-        each(group, |index| {
-            let passed = (|| {
-                let (conn, expires) = lines.get_mut(stage.at[index])?;
-                let frame = slots[index].as_mut()?;
-                let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
-                if !conn.is_ordinary(direction, protocol, forward, plain_addresses(head), plain_ports(head)) {
-                    return None;
-                }
-                let (exit, counters) = (exits.get(conn)?, counters.get(conn.dest.0 as usize)?);
-                let departure = match direction {
-                    Direction::Request => &exit.departure,
-                    Direction::Reply if conn.route_version == routes => {
-                        &ways.get(usize::from(conn.client_link))?.departure
-                    }
-                    Direction::Reply => return None,
-                };
-                let total_length = plain_length(head);
-                // The TTL is used up on this hop, or the packet is too long for it.
-                if head[TTL] <= 1 || total_length > departure.hop.mtu {
-                    return None;
-                }
-                let length = L3 + usize::from(total_length);
-                let mut account = || {
-                    *expires = expiry;
-                    counters.count(direction, total_length);
-                };
-                match forward {
-                    Forward::Nat => {
-                        if !nat::has_checksum(head, protocol) {
-                            return None;
-                        }
-                        account();
-                        nat::rewrite(head, direction, protocol, &conn.translation(direction), &departure.hop);
-                        frame.truncate(length);
-                    }
-                    Forward::Tun => {
-                        ipip::rewrite(frame, exit.tunnel.as_ref()?, &departure.hop, total_length, &mut next_id)?;
-                        account();
-                    }
-                    Forward::Dr | Forward::Local => {
-                        account();
-                        dr::rewrite(head, &departure.hop);
-                        frame.truncate(length);
-                    }
-                }
-                Some(departure.port)
-            })();
-            match passed {
-                Some(port) => stage.ports[index] = port,
-                None => left |= rare(index),
-            }
-        });
-        if FORWARD == TUN {
-            *ip_id = next_id;
-        }
-        left
+        M::run(Pass::<F, M, FORWARD, REPLY, UDP> { pipeline: self, turn, slots, stage, group })
     }
 
     /// Finds the connections that are not where they were looked for, and gets exits ready that are not. The answer has a
@@ -230,5 +160,122 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             }
         });
         again
+    }
+}
+
+/// [`Pipeline::pass`], to be compiled for more than one kind of processor.
+struct Pass<'a, F, M: TableMemory<ConnSlot>, const FORWARD: u8, const REPLY: bool, const UDP: bool> {
+    pipeline: &'a mut Pipeline<M>,
+    turn: &'a Turn<'a>,
+    slots: &'a mut [Option<F>; BURST],
+    stage: &'a mut Stage,
+    group: u32,
+}
+
+impl<F, M, const FORWARD: u8, const REPLY: bool, const UDP: bool> Work for Pass<'_, F, M, FORWARD, REPLY, UDP>
+where
+    F: Frame,
+    M: TableMemory<ConnSlot>,
+{
+    type Answer = u32;
+
+    #[inline(always)]
+    fn run(self) -> u32 {
+        let Self { pipeline: Pipeline { conns, exits, ledger, ip_id, .. }, turn, slots, stage, group } = self;
+        let (exits, counters) = exits.beside(&ledger.stats.destinations);
+        let mut lane = Lane::<FORWARD, REPLY, UDP> {
+            expiry: turn.now.plus(turn.snapshot.timeouts.of(ordinary_state(Lane::<FORWARD, REPLY, UDP>::PROTOCOL))),
+            lines: conns.lines(),
+            exits,
+            counters,
+            ways: &turn.snapshot.ways,
+            routes: turn.snapshot.routes.version,
+            next_id: *ip_id,
+        };
+        let mut left = 0;
+        for index in Group(group) {
+            let passed = match &mut slots[index] {
+                Some(frame) => lane.pass(frame, stage.at[index]),
+                None => None,
+            };
+            match passed {
+                Some(port) => stage.ports[index] = port,
+                None => left |= rare(index),
+            }
+        }
+        if FORWARD == TUN {
+            *ip_id = lane.next_id;
+        }
+        left
+    }
+}
+
+/// What the packets of one direction, protocol and method have in common.
+struct Lane<'a, const FORWARD: u8, const REPLY: bool, const UDP: bool> {
+    expiry: Tick,
+    lines: Lines<'a, Conn>,
+    exits: Beside<'a>,
+    counters: &'a [DestCounters],
+    ways: &'a [Way],
+    routes: u16,
+    next_id: u16,
+}
+
+impl<const FORWARD: u8, const REPLY: bool, const UDP: bool> Lane<'_, FORWARD, REPLY, UDP> {
+    const DIRECTION: Direction = if REPLY { Direction::Reply } else { Direction::Request };
+    const PROTOCOL: u8 = if UDP { protocol::UDP } else { protocol::TCP };
+    const METHOD: Forward = match FORWARD {
+        NAT => Forward::Nat,
+        TUN => Forward::Tun,
+        _ => Forward::Dr,
+    };
+
+    /// Forwards a packet of the connection in this place, and answers the port by which it leaves. None, and nothing is
+    /// changed: it is another connection's, or not ordinary.
+    #[inline(always)]
+    fn pass<F: Frame>(&mut self, frame: &mut F, at: Candidate) -> Option<u16> {
+        let (direction, protocol, forward) = const { (Self::DIRECTION, Self::PROTOCOL, Self::METHOD) };
+        let (conn, expires) = self.lines.get_mut(at)?;
+        let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
+        if !conn.is_ordinary(direction, protocol, forward, plain_addresses(head), plain_ports(head)) {
+            return None;
+        }
+        let (exit, counters) = (self.exits.get(conn)?, self.counters.get(conn.dest.0 as usize)?);
+        let departure = match direction {
+            Direction::Request => &exit.departure,
+            Direction::Reply if conn.route_version == self.routes => {
+                &self.ways.get(usize::from(conn.client_link))?.departure
+            }
+            Direction::Reply => return None,
+        };
+        let total_length = plain_length(head);
+        // The TTL is used up on this hop, or the packet is too long for it.
+        if head[TTL] <= 1 || total_length > departure.hop.mtu {
+            return None;
+        }
+        if forward == Forward::Nat && !nat::has_checksum(head, protocol) {
+            return None;
+        }
+        match forward {
+            Forward::Tun => {
+                ipip::rewrite(frame, exit.tunnel.as_ref()?, &departure.hop, total_length, &mut self.next_id)?;
+                *expires = self.expiry;
+                counters.count(direction, total_length);
+            }
+            // Here nothing can fail any more; accounted first, less has to be kept until later.
+            Forward::Nat => {
+                *expires = self.expiry;
+                counters.count(direction, total_length);
+                nat::rewrite(head, direction, protocol, &conn.translation(direction), &departure.hop);
+                frame.truncate(L3 + usize::from(total_length));
+            }
+            Forward::Dr | Forward::Local => {
+                *expires = self.expiry;
+                counters.count(direction, total_length);
+                dr::rewrite(head, &departure.hop);
+                frame.truncate(L3 + usize::from(total_length));
+            }
+        }
+        Some(departure.port)
     }
 }

@@ -24,7 +24,7 @@ pub const fn fold(sum: u64) -> u16 {
 }
 
 /// The same for a small sum: adding the halves crosswise brings the carry of the lower sum into the upper one.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub const fn fold32(sum: u32) -> u16 {
     (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
@@ -45,7 +45,7 @@ pub const fn finish_udp(sum: u64) -> u16 {
 }
 
 /// A computed UDP checksum as it is sent: 0 becomes 0xffff.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub const fn udp(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
@@ -84,7 +84,7 @@ pub const fn join(one: u16, other: u16) -> u16 {
 }
 
 /// The checksum after changes (RFC 1624, equation 3); `delta` may be the sum of several. A wrong checksum stays wrong.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub const fn update(checksum: u16, delta: u32) -> u16 {
     !fold32(!checksum as u32 + delta)
@@ -103,7 +103,7 @@ pub const fn ttl_decremented(checksum: u16) -> u16 {
 pub const TTL_DECREMENT: u32 = !u16::from_ne_bytes([1, 0]) as u32;
 
 /// True if a 20-byte IPv4 header has a right checksum.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn header_good(header: &[u8; 20]) -> bool {
     let (sum, carry) = u64_at(header, 0).carrying_add(u64_at(header, 8), false);
