@@ -11,7 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -70,22 +70,27 @@ fn word_after(text: &str, what: &str) -> Option<String> {
 impl Alone {
     /// Starts it on these services, in the environment that systemd would give it.
     fn start(services: &str) -> Self {
+        Self::start_by(Command::new(RVSD), services)
+    }
+
+    /// The same by a command that becomes rvsd.
+    fn start_by(command: Command, services: &str) -> Self {
         let files = tempfile::tempdir().expect("a place for files");
         let at = |name: &str| files.path().join(name);
         std::fs::write(at("rvs.toml"), file(services)).expect("a new file");
         let systemd = UnixDatagram::bind(at("notify")).expect("a new socket");
         systemd.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let process = Self::spawn(files.path());
+        let process = Self::spawn(command, files.path());
         let mut director = Self { process, files, systemd, http: String::new() };
         director.hear("READY=1");
         director.http = word_after(&director.log(), "address=127.0.0.1:").expect("it says where");
         director
     }
 
-    fn spawn(files: &Path) -> Child {
+    fn spawn(mut command: Command, files: &Path) -> Child {
         let at = |name: &str| files.join(name);
         let log = File::create(at("rvsd.log")).expect("a new file");
-        Command::new(RVSD)
+        command
             .args(["--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "-m", "256", "--vdev=net_null0"])
             .arg(format!("--file-prefix=rvs-alone-{}", std::process::id()))
             .args(["--", "--idle", "pause", "--connections", "1000", "--config"])
@@ -103,8 +108,8 @@ impl Alone {
     /// Ends it, and starts it again with the same files.
     fn restart(&mut self) {
         self.signal("-TERM");
-        assert!(self.process.wait().is_ok_and(|status| status.success()));
-        self.process = Self::spawn(self.files.path());
+        assert!(self.end().success(), "{}", self.log());
+        self.process = Self::spawn(Command::new(RVSD), self.files.path());
         self.hear("READY=1");
     }
 
@@ -152,6 +157,16 @@ impl Alone {
         let output = self.call(words);
         assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// How it ends by itself.
+    fn end(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the end", || {
+            status = self.process.try_wait().expect("it was started");
+            status.is_some()
+        });
+        status.expect("it ended")
     }
 
     fn signal(&self, signal: &str) {

@@ -165,7 +165,18 @@ fn systemd_is_told() {
     director.hear("READY=1");
     director.signal("-TERM");
     director.hear("STOPPING=1");
-    let status = director.process.wait().expect("it was started");
+    let status = director.end();
+    assert!(status.success(), "{status}: {}", director.log());
+}
+
+/// A network namespace whose loopback interface is down, as a new one is. There it used to wait for its HTTP server.
+#[test]
+fn it_ends_where_nothing_can_be_reached() {
+    let mut command = Command::new("unshare");
+    command.args(["--net", RVSD]);
+    let mut director = Alone::start_by(command, SERVICES);
+    director.signal("-TERM");
+    let status = director.end();
     assert!(status.success(), "{status}: {}", director.log());
 }
 

@@ -20,11 +20,13 @@ pub(super) struct Stage {
     pub at: [Candidate; BURST],
     /// The ports by which they leave; [`NO_PORT`] for those that do not.
     pub ports: [u16; BURST],
+    /// Most frames of the last burst were UDP.
+    usually_udp: bool,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { hashes: [0; BURST], at: [Candidate::NOWHERE; BURST], ports: [NO_PORT; BURST] }
+        Self { hashes: [0; BURST], at: [Candidate::NOWHERE; BURST], ports: [NO_PORT; BURST], usually_udp: false }
     }
 }
 
@@ -119,10 +121,18 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         kinds: &mut Kinds,
         group: u32,
     ) {
-        kinds.udp = self.read::<F, { protocol::TCP }, NAT>(turn, slots, stage, kinds, group);
-        if kinds.udp != 0 {
-            kinds.odd |= self.read::<F, { protocol::UDP }, NAT>(turn, slots, stage, kinds, kinds.udp);
-        }
+        let usually_udp = stage.usually_udp;
+        let mut read = |udp: bool, group: u32| match (udp, group) {
+            (_, 0) => 0,
+            (true, _) => self.read::<F, { protocol::UDP }, NAT>(turn, slots, stage, kinds, group),
+            (false, _) => self.read::<F, { protocol::TCP }, NAT>(turn, slots, stage, kinds, group),
+        };
+        // What was usual in the burst before is tried first.
+        let others = read(usually_udp, group);
+        let odd = read(!usually_udp, others);
+        kinds.odd |= odd;
+        kinds.udp = if usually_udp { group & !others } else { others };
+        stage.usually_udp = kinds.udp.count_ones() > group.count_ones() / 2;
     }
 
     /// Reads the headers of those frames of a group that are plain ones of a protocol, and asks for the memory where their
