@@ -303,14 +303,12 @@ impl Conn {
         ports: u32,
     ) -> bool {
         let steady = STEADY_REQUEST << direction as u16;
-        let word =
-            |flags: u16, protocol: u8, state: u8| u32::from(flags) | u32::from(protocol) << 16 | u32::from(state) << 24;
-        // One load and one comparison: what is asked for is known when this is compiled.
-        let is = word(self.flags, self.protocol, self.state as u8);
-        let asked = word(steady | OWN_TIMEOUTS | FORWARD, 0xff, 0xff);
+        // What is asked for is known when this is compiled.
         self.addresses[direction as usize] == addresses
             && self.ports[direction as usize] == ports
-            && is & asked == word(steady | forward as u16, protocol, ordinary_state(protocol) as u8)
+            && self.flags & (steady | OWN_TIMEOUTS | FORWARD) == steady | forward as u16
+            && self.protocol == protocol
+            && self.state == ordinary_state(protocol)
     }
 
     /// What an ordinary packet of this direction becomes, with the sums that are kept (NAT).

@@ -214,10 +214,13 @@ impl<F: Frame, M: TableMemory<ConnSlot>, const PROTOCOL: u8, const NAT: bool> Wo
 
     #[inline(always)]
     fn run(self) -> u32 {
-        let Self { pipeline: Pipeline { conns, secret, .. }, turn, slots, stage, kinds, group } = self;
+        let Self { pipeline: Pipeline { conns, secret, .. }, turn, slots, stage, kinds, mut group } = self;
         let (mut others, mut odd, mut replies) = (0, 0, 0);
         let servers = &turn.snapshot.nat_servers;
-        for index in Group(group) {
+        // No closure in here: it would not be inlined.
+        while group != 0 {
+            let index = first(group);
+            group &= group - 1;
             let head = match &slots[index] {
                 Some(frame) => plain_head::<PROTOCOL>(frame.bytes(), frame.checksums()),
                 None => None,
@@ -242,23 +245,18 @@ impl<F: Frame, M: TableMemory<ConnSlot>, const PROTOCOL: u8, const NAT: bool> Wo
 }
 
 /// The slots of a group, from the first to the last.
-pub(super) struct Group(pub u32);
-
-impl Iterator for Group {
-    type Item = usize;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<usize> {
-        let Self(group) = *self;
-        self.0 &= group.wrapping_sub(1);
-        (group != 0).then_some(group.trailing_zeros() as usize % BURST)
+#[inline(always)]
+pub(super) fn each(mut group: u32, mut of: impl FnMut(usize)) {
+    while group != 0 {
+        of(first(group));
+        group &= group - 1;
     }
 }
 
-/// The same for what need not be inlined.
+/// The first slot of a group that has one.
 #[inline(always)]
-pub(super) fn each(group: u32, of: impl FnMut(usize)) {
-    Group(group).for_each(of);
+pub(super) fn first(group: u32) -> usize {
+    group.trailing_zeros() as usize % BURST
 }
 
 /// A bit that is rarely set: the compiler shall not prepare it each time.

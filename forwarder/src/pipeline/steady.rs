@@ -7,7 +7,7 @@
 //! Ordinary packets need no order among themselves and those that are left: none of them changes what another one finds.
 //! They are rewritten in their slots, so they leave in the order in which they came.
 
-use super::burst::{Group, Kinds, Stage, each, rare};
+use super::burst::{Kinds, Stage, each, first, rare};
 use super::exits::Beside;
 use super::{ConnSlot, Pipeline, Turn};
 use crate::clock::Tick;
@@ -181,7 +181,7 @@ where
 
     #[inline(always)]
     fn run(self) -> u32 {
-        let Self { pipeline: Pipeline { conns, exits, ledger, ip_id, .. }, turn, slots, stage, group } = self;
+        let Self { pipeline: Pipeline { conns, exits, ledger, ip_id, .. }, turn, slots, stage, mut group } = self;
         let (exits, counters) = exits.beside(&ledger.stats.destinations);
         let mut lane = Lane::<FORWARD, REPLY, UDP> {
             expiry: turn.now.plus(turn.snapshot.timeouts.of(ordinary_state(Lane::<FORWARD, REPLY, UDP>::PROTOCOL))),
@@ -193,7 +193,10 @@ where
             next_id: *ip_id,
         };
         let mut left = 0;
-        for index in Group(group) {
+        // No closure in here: it would not be inlined.
+        while group != 0 {
+            let index = first(group);
+            group &= group - 1;
             let passed = match &mut slots[index] {
                 Some(frame) => lane.pass(frame, stage.at[index]),
                 None => None,
