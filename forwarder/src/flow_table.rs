@@ -301,6 +301,17 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         self.len += 1;
     }
 
+    /// Lets two entries with the same hash change places, so that searches find them in the other order. Both must live.
+    #[cold]
+    pub fn exchange(&mut self, one: SlotId, other: SlotId) {
+        debug_assert_eq!(self.slots[one.0 as usize].hash(), self.slots[other.0 as usize].hash());
+        let (at_one, at_other) = (self.expires(one), self.expires(other));
+        let (value, others) = (*self.get(one), *self.get(other));
+        (*self.get_mut(one), *self.get_mut(other)) = (others, value);
+        self.rearm(one, at_other);
+        self.rearm(other, at_one);
+    }
+
     /// Takes an entry out. None if there is no entry in that slot.
     pub fn remove(&mut self, slot: SlotId) -> Option<V> {
         if !self.contains(slot) {

@@ -50,6 +50,33 @@ fn a_connection_has_one_owner_whatever_queues_its_packets_come_by() {
     }
 }
 
+/// Two services with one real server, and a client that talks from one port to both: to the server it is one and the same
+/// peer. As in the kernel, whose lists are searched from the newest on, a reply belongs to the newest connection.
+#[test]
+fn a_reply_belongs_to_the_newest_of_the_connections_that_it_may_be_of() {
+    let mut rig = Rig::new(&[FULL; 2]);
+    for port in [80, 8080, 8081] {
+        rig.ipvsadm(&format!("-A -t 172.16.0.1:{port} -s rr\n-a -t 172.16.0.1:{port} -r 192.168.1.2:80 -m"));
+    }
+    for number in 0..100 {
+        let (client, server) = (client(number), SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 80));
+        for port in [80, 8080, 8081] {
+            rig.send(0, OUTSIDE, &tcp(client, service(port), SYN, b""));
+            for flags in [SYN | ACK, ACK] {
+                let sent = rig.send(1, INSIDE, &tcp(server, client, flags, b""));
+                assert_eq!(endpoints(&sent[0].1, 0), (service(port), client), "client {number}");
+                rig.send(0, OUTSIDE, &tcp(client, service(port), ACK, b""));
+            }
+        }
+        // The others are still found by their requests.
+        let sent = rig.send(0, OUTSIDE, &tcp(client, service(80), ACK, b""));
+        assert_eq!(endpoints(&sent[0].1, 0), (client, server));
+    }
+    assert_eq!(rig.connections().len(), 300);
+    rig.audit();
+    rig.check_identities();
+}
+
 #[test]
 fn icmp_errors_find_the_owner_of_what_they_quote() {
     let mut rig = Rig::new(&[FULL; 4]);

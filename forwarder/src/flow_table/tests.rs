@@ -80,6 +80,19 @@ fn check(table: &Table) {
 }
 
 #[test]
+fn exchanged_entries_are_found_in_the_other_order_and_expire_when_they_should() {
+    let mut table = table(64);
+    let slots = [10, 20, 30].map(|name| insert(&mut table, 5 << 32, entry(name), Tick(name)).unwrap().slot);
+    table.exchange(slots[0], slots[2]);
+    check(&table);
+    assert_eq!(table.find(5 << 32, |_| true), Some(slots[0]));
+    assert_eq!(slots.map(|slot| table.get(slot).name), [30, 20, 10]);
+    assert_eq!(slots.map(|slot| table.expires(slot)), [Tick(30), Tick(20), Tick(10)]);
+    assert_eq!(catch_up(&mut table, Tick(100)).len(), 3);
+    check(&table);
+}
+
+#[test]
 fn a_slot_with_48_bytes_is_a_cache_line() {
     assert_eq!(size_of::<Slot<[u64; 6]>>(), 64);
     // Ten million connections in less than 1.5 GiB, and no more than 64 bytes an entry beyond the free slots.

@@ -3,7 +3,7 @@
 use super::persist::{Advice, Choice, Reference};
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, signal};
 use crate::conn::{self, Conn, Direction, Endpoints, Forward, Leaving};
-use crate::flow_table::SlotId;
+use crate::flow_table::{FlowTable, SlotId};
 use crate::parse::Parsed;
 use crate::service::{DestId, Destination, Protocol, Service};
 use packet_io::{Frame, TableMemory};
@@ -120,6 +120,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         match inserted {
             Ok(inserted) => {
                 stats.created.add(1);
+                if conn.forward() == Forward::Nat {
+                    put_first(conns, hash, &conn, inserted.slot);
+                }
                 if let Some(evicted) = inserted.evicted {
                     self.evict(turn, &evicted);
                 }
@@ -167,6 +170,17 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let counters = self.ledger.counters(choice.destination);
         counters.connections.add(1);
         counters.count(Direction::Request, parsed.total_length);
+    }
+}
+
+/// A client that talks from one port to several services is the same peer to a server of both. A reply then belongs to the
+/// newest connection, as in the kernel, which looks through its lists from the newest on (`ip_vs_conn_hash`).
+#[inline]
+fn put_first<M: TableMemory<ConnSlot>>(conns: &mut FlowTable<Conn, M>, hash: u64, conn: &Conn, slot: SlotId) {
+    let Endpoints { addresses, ports } = conn.reply();
+    let first = conns.find(hash, |other| other.is_reply(addresses, ports, conn.protocol));
+    if let Some(older) = first.filter(|first| *first != slot) {
+        conns.exchange(older, slot);
     }
 }
 
