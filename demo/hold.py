@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """hold.py URL COUNT: a client that keeps connections open.
 
-Opens COUNT connections, asks once on each, and prints each answer, then `open`. When its standard input ends it asks
+Opens COUNT connections, a moment apart, asks once on each, and prints each answer, then `open`. When its standard input ends it asks
 again on each, prints the answers, and closes. A request without an answer is a line `lost`.
 """
 
 import http.client
 import sys
+import time
 from urllib.parse import urlsplit
 
 
@@ -20,9 +21,12 @@ def ask(connection):
 
 
 address = urlsplit(sys.argv[1]).netloc
+# What one worker of a director knows of the others' connections is a tick (10 ms) old.
+APART = 0.03
 connections = [http.client.HTTPConnection(address, timeout=5) for _ in range(int(sys.argv[2]))]
 for connection in connections:
     print(ask(connection))
+    time.sleep(APART)
 print("open", flush=True)
 sys.stdin.read()
 for connection in connections:
