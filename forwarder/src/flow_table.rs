@@ -1,4 +1,5 @@
-//! Where a connection is found: a hash table of cache lines that never moves an entry and never grows.
+//! Where a connection is found: a hash table of cache lines that never grows, and moves an entry only when asked to
+//! ([`FlowTable::exchange`]).
 //!
 //! It is the mechanism only. It stores a `Copy` value under a hash that the caller computed, and knows neither packets
 //! nor what a value means. One worker owns a table; nothing here is shared.
@@ -99,7 +100,7 @@ impl From<SlotId> for Candidate {
     }
 }
 
-/// The place of an entry. It stays the same for the entry's life.
+/// The place of an entry. It stays the same for the entry's life, but for [`FlowTable::exchange`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub u32);
 
@@ -302,6 +303,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
     }
 
     /// Lets two entries with the same hash change places, so that searches find them in the other order. Both must live.
+    /// A walk on its way between them ([`scan`](Self::scan), [`retain`](Self::retain)) sees one twice and the other not.
     #[cold]
     pub fn exchange(&mut self, one: SlotId, other: SlotId) {
         debug_assert_eq!(self.slots[one.0 as usize].hash(), self.slots[other.0 as usize].hash());

@@ -241,15 +241,26 @@ pub fn parse(frame: &[u8], checksums: Checksums) -> Parsed {
 #[inline(always)]
 #[must_use]
 pub fn plain(frame: &[u8], checksums: Checksums) -> Option<Parsed> {
-    let tcp = || plain_head::<{ protocol::TCP }>(frame, checksums).map(|head| (head, Kind::Tcp));
-    let udp = || plain_head::<{ protocol::UDP }>(frame, checksums).map(|head| (head, Kind::Udp));
-    let (head, kind) = tcp().or_else(udp)?;
-    let (protocol, flags) = match kind {
-        Kind::Tcp => (protocol::TCP, plain_flags(head)),
-        _ => (protocol::UDP, tcp::flags::ACK),
-    };
-    let (addresses, ports, total_length) = (plain_addresses(head), plain_ports(head), plain_length(head));
-    Some(Parsed { addresses, ports, total_length, l3: PLAIN_L3 as u8, l4: PLAIN_L4 as u8, kind, protocol, flags })
+    match plain_of::<{ protocol::TCP }>(frame, checksums) {
+        None => plain_of::<{ protocol::UDP }>(frame, checksums),
+        parsed => parsed,
+    }
+}
+
+#[inline(always)]
+fn plain_of<const PROTOCOL: u8>(frame: &[u8], checksums: Checksums) -> Option<Parsed> {
+    let head = plain_head::<PROTOCOL>(frame, checksums)?;
+    let is_tcp = PROTOCOL == protocol::TCP;
+    Some(Parsed {
+        addresses: plain_addresses(head),
+        ports: plain_ports(head),
+        total_length: plain_length(head),
+        l3: PLAIN_L3 as u8,
+        l4: PLAIN_L4 as u8,
+        kind: if is_tcp { Kind::Tcp } else { Kind::Udp },
+        protocol: PROTOCOL,
+        flags: if is_tcp { plain_flags(head) } else { tcp::flags::ACK },
+    })
 }
 
 /// The headers of a plain frame of this protocol, TCP or UDP; None if it is something else.

@@ -93,7 +93,8 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
     }
 
     /// Shows the entries in slots `from` to `from + limit` to `visit`, with their expiries, and answers where to go on;
-    /// none at the end. An entry that lives throughout such a walk is seen once.
+    /// none at the end. An entry that lives throughout such a walk is seen once, unless it is
+    /// [exchanged](Self::exchange).
     pub fn scan(&self, from: usize, limit: usize, mut visit: impl FnMut(SlotId, &V, Tick)) -> Option<usize> {
         let end = self.slots.len().min(from.saturating_add(limit));
         for block in from / BLOCK..end.div_ceil(BLOCK) {

@@ -91,9 +91,7 @@ pub(super) fn wrap_plain<F: Frame>(
     let length = total_length + ipv4::HEADER as u16;
     frame.truncate(OUTER + usize::from(length));
     let head = frame.bytes_mut().first_chunk_mut::<PLAIN>()?;
-    // With DF, 0: nobody will ever put it together again (RFC 6864).
-    let this = if fragment == 0 { id.to_be() } else { 0 };
-    *id = id.wrapping_add(u16::from(fragment == 0));
+    let this = identification(fragment, id).to_be();
     let [length, lifetime] = [length.to_be(), u16::from_ne_bytes([ttl, ipv4::protocol::IPIP])];
     let own = [u16::from_ne_bytes([0, tos]), length, this, fragment, u16::from_ne_bytes([ttl, 0])];
     let checksum = !checksum::fold32(outer.sum + own.iter().map(|word| u32::from(*word)).sum::<u32>());
@@ -117,13 +115,20 @@ fn congestion_forgotten(tos: u8) -> u8 {
     tos & !(tos >> 1 & tos & 1)
 }
 
+/// The identification of an outer header with these fragment bits. With DF, 0: nobody will ever put it together again
+/// (RFC 6864).
+#[inline(always)]
+fn identification(df: u16, id: &mut u16) -> u16 {
+    let this = if df == 0 { *id } else { 0 };
+    *id = id.wrapping_add(u16::from(df == 0));
+    this
+}
+
 /// The outer header for an inner one with this TOS, fragment field and decremented TTL.
 #[inline(always)]
 fn header(tos: u8, fragment: u16, ttl: u8, protocol: u8, length: u16, outer: &Outer, id: &mut u16) -> ipv4::New {
     let df = if outer.pmtu_disc { fragment & ipv4::DF } else { 0 };
-    // With DF, 0: nobody will ever put it together again (RFC 6864).
-    let this = if df == 0 { *id } else { 0 };
-    *id = id.wrapping_add(u16::from(df == 0));
+    let this = identification(df, id);
     ipv4::New {
         tos: congestion_forgotten(tos),
         total_length: length,
