@@ -4,6 +4,7 @@
 
 mod capture;
 mod error;
+mod exception;
 mod layout;
 pub mod mark;
 mod names;
@@ -14,6 +15,7 @@ mod reply;
 
 pub use capture::{CapturePage, CaptureSpec, CapturedFrame, LONGEST_CAPTURE, LONGEST_SNAP};
 pub use error::Error;
+pub use exception::{ExceptionView, class};
 pub use layout::{LayoutView, PortLayout, QueueSettings, QueueView, SeatView};
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
@@ -25,6 +27,7 @@ pub use reply::{
     ServerView, ServiceView, Setting, Statistics, StatusView, Version,
 };
 
+use forwarder::police::Class;
 use forwarder::service::Method;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -100,6 +103,15 @@ pub enum Command {
         /// What would be written to it.
         value: String,
     },
+    /// The kernel gets so many frames of a class a second from each worker, at most.
+    SetExceptionLimit {
+        /// The class.
+        #[serde(with = "class")]
+        #[schemars(with = "exception::ClassName")]
+        class: Class,
+        /// So many; 0: none at all.
+        limit: u32,
+    },
     /// Adds a marking rule behind the others ([`Error::MarkExists`] if it is there already).
     AddMark(MarkSpec),
     /// Takes a marking rule away ([`Error::NoSuchMark`] if it is not there).
@@ -138,6 +150,8 @@ pub enum Command {
     Settings,
     /// The marking rules, the first being the one that wins: answers [`Reply::Marks`].
     Marks,
+    /// What the kernel got, by class: answers [`Reply::Exceptions`].
+    Exceptions,
     /// The kernel's `/proc/net/ip_vs_stats`: answers [`Reply::Statistics`].
     Statistics,
     /// Answers [`Reply::Version`].
@@ -304,6 +318,7 @@ impl Command {
             | Self::StartDaemon(_)
             | Self::StopDaemon { .. }
             | Self::Set { .. }
+            | Self::SetExceptionLimit { .. }
             | Self::AddMark(_)
             | Self::DeleteMark(_)
             | Self::Transaction { .. }
@@ -333,6 +348,7 @@ impl Command {
             | Self::Daemons
             | Self::Settings
             | Self::Marks
+            | Self::Exceptions
             | Self::Statistics
             | Self::Version
             | Self::Changes { .. }

@@ -19,6 +19,7 @@ pub use mistake::Mistake;
 
 use crate::command::{DaemonSpec, MarkSpec, ServerSpec, ServiceSpec, Timeouts};
 use crate::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
+use forwarder::police;
 use forwarder::route::Mac;
 use sources::Sources;
 use std::net::SocketAddr;
@@ -68,6 +69,8 @@ pub struct Config {
     pub routes: Vec<FixedRoute>,
     /// `[marks] rules`: marking rules, the first being the one that wins.
     pub marks: Vec<MarkSpec>,
+    /// `[exceptions]`: what the kernel gets of each class at most, by `police::Class`; none where the file does not say.
+    pub exceptions: [Option<u32>; police::Class::ALL.len()],
     /// `[settings]`: names and values of the kernel's `/proc/sys/net/ipv4/vs`, as `state::Settings` takes them.
     pub settings: Vec<(String, String)>,
     /// `[timeouts]`, seconds; 0 for what the file does not say.
@@ -131,6 +134,7 @@ impl Default for Config {
             neighbours: Vec::new(),
             routes: Vec::new(),
             marks: Vec::new(),
+            exceptions: Default::default(),
             settings: Vec::new(),
             timeouts: Timeouts { tcp: 0, tcp_fin: 0, udp: 0 },
             services: Vec::new(),

@@ -181,6 +181,7 @@ impl<W: Workers> Director<W> {
             Command::Neighbours => Ok(Reply::Neighbours(network::neighbours(&self.publisher.current().routes))),
             Command::Routes { to } => Ok(Reply::Routes(network::routes(&self.publisher.current().routes, to))),
             Command::Layout => Ok(Reply::Layout(self.workers.layout())),
+            Command::Exceptions => self.exceptions(),
             Command::Drops => Ok(Reply::Drops(self.drops.drops(&self.worker_views()))),
             Command::ClearDrops => {
                 self.drops = Baseline::new(self.worker_views(), Vec::new());
@@ -241,6 +242,21 @@ impl<W: Workers> Director<W> {
             self.workers.adjust(to(port)).map_err(|why| Error::Port { port, why })?;
         }
         Ok(Reply::Done)
+    }
+
+    /// What the kernel got, and may get.
+    fn exceptions(&mut self) -> Result<Reply, Error> {
+        let workers = self.worker_views();
+        let reply = self.of_state(Command::Exceptions)?;
+        let Reply::Exceptions(mut views) = reply else { return Ok(reply) };
+        for view in &mut views {
+            for class in workers.iter().filter_map(|worker| worker.classes.get(view.class.name())) {
+                view.packets += class.passed;
+                view.policed += class.policed;
+                view.dropped += class.dropped;
+            }
+        }
+        Ok(Reply::Exceptions(views))
     }
 
     /// Says which servers are drained, and remembers those that were deleted for it.

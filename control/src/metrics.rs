@@ -359,10 +359,11 @@ impl Scrape {
             worker.classes.iter().map(|(class, view)| (class.clone(), view.passed)).collect::<Vec<_>>()
         };
         to.counters("exception_packets", "Frames given to the kernel, by class", self.each_by_name("class", passed))?;
-        let policed = |worker: &WorkerView| {
-            worker.classes.iter().map(|(class, view)| (class.clone(), view.policed)).collect::<Vec<_>>()
+        let lost = |worker: &WorkerView| {
+            worker.classes.iter().map(|(class, view)| (class.clone(), view.policed + view.dropped)).collect::<Vec<_>>()
         };
-        to.counters("exception_dropped", "Frames above the rate of their class", self.each_by_name("class", policed))?;
+        let help = "Frames that the kernel did not get: above the limit of their class, or its queue was full";
+        to.counters("exception_dropped", help, self.each_by_name("class", lost))?;
         self.loops(to)?;
         let available = self.frames_available.map(|frames| (label("pool", "rvs_frames"), frames.into()));
         to.gauges("mempool_available", "Free frames of the memory pool", available)

@@ -84,6 +84,9 @@ impl Builder {
         if changes.settings {
             self.snapshot.settings = state.settings().for_forwarder();
         }
+        if changes.exceptions {
+            self.snapshot.exceptions = state.exceptions();
+        }
         if changes.marks {
             let rules: Vec<MarkRule> = state.marks().iter().map(MarkRule::from).collect();
             self.snapshot.marks = MarkRules::new(&rules);

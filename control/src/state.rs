@@ -23,13 +23,14 @@ pub use settings::Settings;
 pub use table::{Destination, Limits, Service, Table};
 
 use crate::command::{
-    Command, Counters, Error, MarkSpec, Netmask, Reply, ServerName, ServerSpec, ServiceName, ServiceSpec,
+    Command, Counters, Error, ExceptionView, MarkSpec, Netmask, Reply, ServerName, ServerSpec, ServiceName, ServiceSpec,
 };
 use crate::command::{Origin, Statistics, Timeouts, Version};
 use crate::protocol::PROTOCOL;
 use drain::Drain;
 use estimator::{Estimator, Schedule};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
+use forwarder::police::{self, Class};
 use forwarder::scheduler::Kind;
 use forwarder::service::{DestId, Family, Method, ServiceId, Tunnel};
 use origin::Origins;
@@ -52,6 +53,7 @@ pub struct State {
     timeouts: Timeouts,
     settings: Settings,
     marks: Vec<MarkSpec>,
+    exceptions: police::Limits,
     daemons: Daemons,
     /// The kernel mixes the address of a structure into the order of its service table; here it is a number.
     hash_key: u8,
@@ -82,6 +84,8 @@ pub struct Changes {
     pub timeouts: bool,
     /// The marking rules.
     pub marks: bool,
+    /// What the kernel gets of each class.
+    pub exceptions: bool,
     /// The synchronisation daemons.
     pub daemons: bool,
 }
@@ -103,6 +107,7 @@ impl State {
             timeouts: Timeouts::default(),
             settings: Settings::default(),
             marks: Vec::new(),
+            exceptions: police::Limits::default(),
             daemons: Daemons::default(),
             hash_key: 0,
             schedule: Schedule::new(now),
@@ -145,6 +150,18 @@ impl State {
         &self.marks
     }
 
+    /// What the kernel gets of each class, at most.
+    #[must_use]
+    pub fn exceptions(&self) -> police::Limits {
+        self.exceptions
+    }
+
+    /// The classes of frames for the kernel, of which nothing is counted here.
+    fn exception_views(&self) -> Vec<ExceptionView> {
+        let view = |(class, limit)| ExceptionView { class, limit, packets: 0, policed: 0, dropped: 0 };
+        Class::ALL.into_iter().zip(self.exceptions.0).map(view).collect()
+    }
+
     /// The synchronisation daemons.
     #[must_use]
     pub fn daemons(&self) -> &Daemons {
@@ -166,6 +183,7 @@ impl State {
             Command::Daemons => Reply::Daemons(self.daemons.running().to_vec()),
             Command::Settings => Reply::Settings(self.settings.list()),
             Command::Marks => Reply::Marks(self.marks.clone()),
+            Command::Exceptions => Reply::Exceptions(self.exception_views()),
             Command::Statistics => Reply::Statistics(self.statistics()),
             Command::Version => {
                 Reply::Version(Version { rvs: env!("CARGO_PKG_VERSION").to_owned(), protocol: PROTOCOL })
@@ -246,6 +264,11 @@ impl State {
             }
             Command::StopDaemon { role } => self.daemons.stop(role).map(|()| self.changes.daemons = true),
             Command::Set { name, value } => self.settings.set(&name, &value).map(|()| self.changes.settings = true),
+            Command::SetExceptionLimit { class, limit } => {
+                self.exceptions.0[class as usize] = limit;
+                self.changes.exceptions = true;
+                Ok(())
+            }
             Command::AddMark(rule) => self.add_mark(rule),
             Command::DeleteMark(rule) => self.delete_mark(&rule),
             _ => Err(Error::Unsupported { what: "a question or a transaction within a transaction".to_owned() }),

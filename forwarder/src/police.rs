@@ -56,7 +56,14 @@ impl Class {
 }
 
 /// Frames a second that the kernel gets of each class, from one worker.
-pub const LIMITS: [u32; 4] = [5_000, 50_000, 5_000, 200_000];
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits(pub [u32; 4]);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self([5_000, 50_000, 5_000, 200_000])
+    }
+}
 
 /// One frame in hundredths: what a limit of one frame a second earns in a second.
 const FRAME: u64 = TICKS_PER_SECOND as u64;
@@ -74,7 +81,10 @@ pub struct Bucket {
 
 /// A token bucket for each class. A bucket holds a tenth of a second's worth.
 #[derive(Debug)]
-pub struct Police([Bucket; 4]);
+pub struct Police {
+    limits: Limits,
+    buckets: [Bucket; 4],
+}
 
 /// What passed and what did not, by class.
 #[derive(Debug, Default)]
@@ -83,6 +93,8 @@ pub struct ClassCounters {
     pub passed: [Counter; 4],
     /// Frames over the limit, by class.
     pub policed: [Counter; 4],
+    /// Frames that found the queue to the kernel full, by class.
+    pub refused: [Counter; 4],
 }
 
 impl Bucket {
@@ -109,15 +121,25 @@ impl Bucket {
 }
 
 impl Police {
-    /// Full buckets for these limits, frames a second.
+    /// Full buckets for these limits.
     #[must_use]
-    pub fn new(limits: [u32; 4], now: Tick) -> Self {
-        Self(limits.map(|limit| Bucket::new(limit, limit / 10, now)))
+    pub fn new(limits: Limits, now: Tick) -> Self {
+        Self { limits, buckets: limits.0.map(|limit| Bucket::new(limit, limit / 10, now)) }
     }
 
-    /// True if one more frame of this class may pass now.
+    /// Takes over these limits. A class whose limit changes starts with a full bucket.
+    pub fn adopt(&mut self, limits: Limits, now: Tick) {
+        for (bucket, (old, new)) in self.buckets.iter_mut().zip(self.limits.0.into_iter().zip(limits.0)) {
+            if old != new {
+                *bucket = Bucket::new(new, new / 10, now);
+            }
+        }
+        self.limits = limits;
+    }
+
+    /// True if one more frame of this class may pass now; with a limit of 0, never.
     pub fn admit(&mut self, class: Class, now: Tick) -> bool {
-        self.0[class as usize].admit(now)
+        self.limits.0[class as usize] != 0 && self.buckets[class as usize].admit(now)
     }
 }
 
@@ -158,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_class_leaves_the_others_their_share() {
-        let mut police = Police::new([10, 20, 30, 1000], Tick(0));
+        let mut police = Police::new(Limits([10, 20, 30, 1000]), Tick(0));
         let passed = (0..500).filter(|_| police.admit(Class::Other, Tick(0))).count();
         assert_eq!(passed, 100);
         assert!(police.admit(Class::Routing, Tick(0)) && police.admit(Class::Arp, Tick(0)));
@@ -169,8 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_limit_counts_at_once_and_others_keep_what_they_have() {
+        let mut police = Police::new(Limits([10, 20, 30, 1000]), Tick(0));
+        let burst = |police: &mut Police, class| (0..500).filter(|_| police.admit(class, Tick(0))).count();
+        assert_eq!((burst(&mut police, Class::Icmp), burst(&mut police, Class::Other)), (3, 100));
+        police.adopt(Limits([0, 20, 30, 50]), Tick(0));
+        let now = [Class::Arp, Class::Routing, Class::Icmp, Class::Other].map(|class| burst(&mut police, class));
+        assert_eq!(now, [0, 2, 0, 5], "none, untouched, used up, and a tenth of the new limit");
+        assert_eq!((0..1000).filter(|tick| police.admit(Class::Arp, Tick(*tick))).count(), 0);
+    }
+
+    #[test]
     fn slow_refills_are_not_lost() {
-        let mut police = Police::new([10, 20, 30, 1000], Tick(0));
+        let mut police = Police::new(Limits([10, 20, 30, 1000]), Tick(0));
         let mut passed = 0;
         for tick in 0..1_000 {
             passed += u32::from(police.admit(Class::Arp, Tick(tick)));

@@ -232,6 +232,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// The kernel's /proc/sys/net/ipv4/vs.
     pub settings: Settings,
+    /// What the kernel gets of each class.
+    pub exceptions: crate::police::Limits,
     /// Routes and neighbours, mirrored from the kernel or configured.
     pub routes: Routes,
     /// The ports, by number.

@@ -16,7 +16,7 @@ pub use wiring::{NoTransmitQueue, Wiring};
 use crate::clock::Tick;
 use crate::lines::Own;
 use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
-use crate::police::{Class, LIMITS, Police};
+use crate::police::{Class, Limits, Police};
 use crate::publication::Subscription;
 use crate::stats::{PORTS, WorkerStats};
 use asking::Asking;
@@ -122,15 +122,18 @@ where
             return self.drop(DropReason::NoKernelInterface, frame);
         }
         let class = Class::of(frame.bytes());
-        let sent = if self.police.admit(class, now) { self.kernel.send(port, frame) } else { Err(frame) };
-        match sent {
+        if !self.police.admit(class, now) {
+            self.stats.classes.policed[class as usize].add(1);
+            return self.drop(DropReason::KernelPoliced, frame);
+        }
+        match self.kernel.send(port, frame) {
             Ok(()) => {
                 self.stats.to_kernel.add(1);
                 self.stats.classes.passed[class as usize].add(1);
             }
             Err(frame) => {
-                self.stats.classes.policed[class as usize].add(1);
-                self.drop(DropReason::KernelPoliced, frame);
+                self.stats.classes.refused[class as usize].add(1);
+                self.drop(DropReason::KernelFull, frame);
             }
         }
     }
@@ -210,7 +213,7 @@ where
         let Wiring { share, receive, egress, outgoing, incoming, carried, peers } = wiring;
         debug_assert_eq!(share, pipeline.share(), "a pipeline and its wiring are of the same worker");
         pipeline.meet(peers);
-        let police = Police::new(LIMITS, now);
+        let police = Police::new(Limits::default(), now);
         let (held, asking, collector) = (Held::new(), Asking::new(), Collector::new());
         let out = Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, stats };
         Self { subscription, pipeline, receive, incoming, carried, burst: Burst::new(), out }
@@ -221,6 +224,9 @@ where
         let Self { subscription, pipeline, receive, incoming, carried, burst, out } = self;
         let snapshot = &**subscription.load();
         let news = pipeline.adopt(snapshot, now);
+        if news {
+            out.police.adopt(snapshot.exceptions, now);
+        }
         let mut received = 0;
         for (port, queue) in receive {
             for _ in 0..BURSTS {

@@ -117,8 +117,11 @@ impl RecentLoad {
 pub struct ClassView {
     /// Given to the kernel.
     pub passed: u64,
-    /// Over the class's rate, or the queue was full.
+    /// Over the class's rate.
     pub policed: u64,
+    /// The queue to the kernel was full.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 impl WorkerView {
@@ -126,9 +129,12 @@ impl WorkerView {
     #[must_use]
     pub fn new(worker: usize, stats: &WorkerStats, slots: usize) -> Self {
         let class = |class: &Class| {
-            let index = *class as usize;
-            let view =
-                ClassView { passed: stats.classes.passed[index].get(), policed: stats.classes.policed[index].get() };
+            let (index, counted) = (*class as usize, &stats.classes);
+            let view = ClassView {
+                passed: counted.passed[index].get(),
+                policed: counted.policed[index].get(),
+                dropped: counted.refused[index].get(),
+            };
             (class.name().to_owned(), view)
         };
         let drops: BTreeMap<_, _> = DropReason::ALL
@@ -193,6 +199,7 @@ impl WorkerView {
             let view = ClassView {
                 passed: now.passed.wrapping_sub(then.passed),
                 policed: now.policed.wrapping_sub(then.policed),
+                dropped: now.dropped.wrapping_sub(then.dropped),
             };
             (name.clone(), view)
         };

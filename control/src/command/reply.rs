@@ -1,8 +1,8 @@
 //! Answers, as data: a front end formats them.
 
 use super::{
-    CapturePage, Command, DaemonSpec, Error, ForwardingView, LayoutView, LogView, MarkSpec, MemoryView, NeighbourView,
-    PortView, RoutePage, ServerSpec, ServiceSpec, Timeouts, WorkerView,
+    CapturePage, Command, DaemonSpec, Error, ExceptionView, ForwardingView, LayoutView, LogView, MarkSpec, MemoryView,
+    NeighbourView, PortView, RoutePage, ServerSpec, ServiceSpec, Timeouts, WorkerView,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ pub enum Reply {
     Settings(Vec<Setting>),
     /// The marking rules, in their order.
     Marks(Vec<MarkSpec>),
+    /// The classes of frames for the kernel.
+    Exceptions(Vec<ExceptionView>),
     /// What the director did in all.
     Statistics(Statistics),
     /// The director's version.

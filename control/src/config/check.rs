@@ -79,6 +79,7 @@ impl Check<'_> {
         for route in file.route {
             config.routes.extend(self.route(&route, &config));
         }
+        config.exceptions = self.exceptions(file.exceptions);
         config.timeouts = self.timeouts(file.timeouts);
         (config.services, config.daemons) = self.services(file.service, file.sync);
         config
@@ -135,6 +136,11 @@ impl Check<'_> {
             Err(error) => self.wrong(value.span(), error.to_string()),
         }
         None
+    }
+
+    fn exceptions(&mut self, said: raw::Exceptions) -> [Option<u32>; 4] {
+        let raw::Exceptions { arp, routing, icmp, other } = said;
+        [arp, routing, icmp, other].map(|limit| self.number("a limit", limit?, 0..i64::from(u32::MAX) + 1))
     }
 
     fn mark(&mut self, rule: &Spanned<String>, others: &[MarkSpec]) -> Option<MarkSpec> {

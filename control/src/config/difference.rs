@@ -10,6 +10,7 @@ use crate::command::{
 };
 use crate::ipvsadm::Executor;
 use crate::state::Settings;
+use forwarder::police::{self, Class};
 
 /// What a director runs by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Running {
     pub marks: Vec<MarkSpec>,
     /// Synchronisation daemons.
     pub daemons: Vec<DaemonSpec>,
+    /// What the kernel gets of each class, at most.
+    pub exceptions: police::Limits,
 }
 
 impl Running {
@@ -39,6 +42,7 @@ impl Running {
             Command::Settings,
             Command::Marks,
             Command::Daemons,
+            Command::Exceptions,
         ];
         for question in questions {
             match executor.execute(question)? {
@@ -47,6 +51,9 @@ impl Running {
                 Reply::Settings(settings) => running.settings = settings,
                 Reply::Marks(marks) => running.marks = marks,
                 Reply::Daemons(daemons) => running.daemons = daemons,
+                Reply::Exceptions(views) => {
+                    views.iter().for_each(|view| running.exceptions.0[view.class as usize] = view.limit);
+                }
                 _ => {}
             }
         }
@@ -87,6 +94,7 @@ impl Difference {
         difference.timeouts(running, before, file);
         difference.marks(running, before, file);
         difference.daemons(running, before, file);
+        difference.exceptions(running, before, file);
         for service in &file.services {
             difference.service(running, service);
         }
@@ -179,6 +187,19 @@ impl Difference {
         }
     }
 
+    fn exceptions(&mut self, running: &Running, before: &Config, file: &Config) {
+        for (at, class) in Class::ALL.into_iter().enumerate() {
+            let default = police::Limits::default().0[at];
+            let wanted = file.exceptions[at].or(before.exceptions[at].map(|_| default));
+            let now = running.exceptions.0[at];
+            if let Some(limit) = wanted.filter(|limit| *limit != now) {
+                self.counts.others += 1;
+                let line = format!("~ exception limit {}: {now} -> {limit}", class.name());
+                self.push(line, Command::SetExceptionLimit { class, limit });
+            }
+        }
+    }
+
     fn service(&mut self, running: &Running, Service { spec, servers }: &Service) {
         let name = spec.service;
         let view = running.services.iter().find(|view| view.spec.service == name);
@@ -243,7 +264,8 @@ impl Difference {
         let mut parts = each(services, "service");
         parts.extend(each(servers, "server"));
         if others > 0 {
-            parts.push(format!("{} of settings, timeouts, marking rules and daemons", plural(others, "change")));
+            parts
+                .push(format!("{} of settings, timeouts, marking rules, limits and daemons", plural(others, "change")));
         }
         if parts.is_empty() { "nothing to change".to_owned() } else { parts.join(", ") }
     }

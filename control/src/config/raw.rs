@@ -19,6 +19,7 @@ pub(super) struct File {
     pub neighbour: Vec<Neighbour>,
     pub route: Vec<Route>,
     pub marks: Marks,
+    pub exceptions: Exceptions,
     pub settings: std::collections::BTreeMap<Spanned<String>, Spanned<Setting>>,
     pub service: Vec<Spanned<Service>>,
     pub sync: Vec<Spanned<Sync>>,
@@ -160,6 +161,15 @@ pub(super) struct Workers {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Marks {
     pub rules: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Exceptions {
+    pub arp: Option<Spanned<i64>>,
+    pub routing: Option<Spanned<i64>>,
+    pub icmp: Option<Spanned<i64>>,
+    pub other: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -374,6 +384,10 @@ impl File {
         one(&mut self.timeouts.tcp, other.timeouts.tcp, twice);
         one(&mut self.timeouts.tcp_fin, other.timeouts.tcp_fin, twice);
         one(&mut self.timeouts.udp, other.timeouts.udp, twice);
+        one(&mut self.exceptions.arp, other.exceptions.arp, twice);
+        one(&mut self.exceptions.routing, other.exceptions.routing, twice);
+        one(&mut self.exceptions.icmp, other.exceptions.icmp, twice);
+        one(&mut self.exceptions.other, other.exceptions.other, twice);
         self.neighbour.extend(other.neighbour);
         self.route.extend(other.route);
         self.marks.rules.extend(other.marks.rules);

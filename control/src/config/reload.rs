@@ -5,6 +5,7 @@ use super::{Config, Service};
 use crate::command::{Command, ConfigReport, Error, Reply, Setting, StatusView};
 use crate::ipvsadm::Executor;
 use crate::state::Settings;
+use forwarder::police;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,6 +35,7 @@ impl Reloader {
         // It has been taken over for what only the start reads, and for nothing else.
         let before = Config {
             marks: Vec::new(),
+            exceptions: Default::default(),
             settings: Vec::new(),
             timeouts: Config::default().timeouts,
             services: Vec::new(),
@@ -75,6 +77,7 @@ impl Reloader {
             // Sections that wait for a restart stay what they are in force.
             self.last = Config {
                 marks: file.marks,
+                exceptions: file.exceptions,
                 settings: file.settings,
                 timeouts: file.timeouts,
                 services: file.services,
@@ -130,6 +133,11 @@ pub fn running_config(start: &Config, running: &Running) -> Config {
     let changed = running.settings.iter().filter(|setting| !defaults.contains(setting));
     let settings =
         changed.map(|Setting { name, value }| (name.clone(), value.split_whitespace().collect::<Vec<_>>().join(" ")));
+    let usual = police::Limits::default().0;
+    let exceptions = std::array::from_fn(|class| {
+        let limit = running.exceptions.0[class];
+        (limit != usual[class]).then_some(limit)
+    });
     let services = running.services.iter().map(|view| Service {
         spec: view.spec.clone(),
         // The newest stands first in the list, and comes last.
@@ -137,6 +145,7 @@ pub fn running_config(start: &Config, running: &Running) -> Config {
     });
     Config {
         marks: running.marks.clone(),
+        exceptions,
         settings: settings.collect(),
         timeouts: running.timeouts,
         services: services.collect(),

@@ -157,8 +157,8 @@ fn a_mistyped_key_is_guessed() {
         (
             "\n  [contorl]\n",
             "line 2, column 4: unknown field `contorl`, expected one of `eal`, `port`, `control`, `log`, `metrics`, \
-             `connections`, `workers`, `timeouts`, `neighbour`, `route`, `marks`, `settings`, `service`, `sync` (did you \
-             mean 'control'?)",
+             `connections`, `workers`, `timeouts`, `neighbour`, `route`, `marks`, `exceptions`, `settings`, `service`, \
+             `sync` (did you mean 'control'?)",
         ),
     ] {
         assert_eq!(mistakes(text), [expected]);

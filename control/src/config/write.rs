@@ -3,6 +3,7 @@
 use super::{Config, Device, Format, Idle, Level, Metrics, Port, Service, Side};
 use crate::command::{DaemonRole, DaemonSpec, Netmask, SchedulerFlags, ServerSpec, ServiceName, Timeouts};
 use crate::kernel::Network;
+use forwarder::police::Class;
 use forwarder::service::{Method, Protocol, Tunnel, TunnelChecksum};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +58,9 @@ impl Config {
             let rules = format!("[{},\n]", rules.collect::<Vec<_>>().join(","));
             section(&mut text, "[marks]", [("rules", rules)]);
         }
+        let limits = Class::ALL.into_iter().zip(self.exceptions);
+        let limits = limits.filter_map(|(class, limit)| Some((class.name(), limit?.to_string())));
+        section(&mut text, "[exceptions]", limits);
         let settings = self.settings.iter().map(|(name, value)| (name.as_str(), setting(value)));
         section(&mut text, "[settings]", settings);
         for daemon in &self.daemons {

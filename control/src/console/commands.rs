@@ -29,6 +29,7 @@ pub enum Verb {
     ShowWorker,
     ShowDrop,
     ShowException,
+    SetException,
     ShowPort,
     ShowDevice,
     ShowQueue,
@@ -171,7 +172,7 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
         "Show what workers did: a line each, or all about one."),
     (Verb::ShowDrop, Section::Display, "show drop [json|REASON [json]]", "Show how many frames were dropped for each reason."),
     (Verb::ShowException, Section::Display, "show exception [json]",
-        "Show the frames for the kernel, by class: passed, and over the class's rate."),
+        "Show the frames for the kernel, by class: given to it, over the class's limit, or dropped as its queue was full."),
     (Verb::ShowPort, Section::Display, "show port (info|stats|xstats|summary) (PORT|all) [json]",
         "Show what a port is, or what it counted."),
     (Verb::ShowDevice, Section::Display, "show device info (DEVICE|all) [json]", "Show the ports of a device."),
@@ -222,6 +223,8 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
         "Set a timeout of a service's own connections, or how long its clients stay with a server."),
     (Verb::SetLog, Section::Config, "set log (global|TARGET) (off|error|warn|info|debug|trace)",
         "Log lines of a target (dpdk, packet, rvsd, control), or all others, from this level on."),
+    (Verb::SetException, Section::Config, "set exception limit (arp|routing|icmp|other) PPS",
+        "Let the kernel get so many frames of a class a second from each worker, at most."),
     (Verb::SetSetting, Section::Config, "set vs NAME VALUE [VALUE2]", "Change a setting, by the kernel's name for it."),
     (Verb::Save, Section::Config, "save [FILE] [full]",
         "Write services and servers as rules of ipvsadm (ipvsadm -S -n); full: with thresholds, timeouts and daemons."),
@@ -275,9 +278,9 @@ static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
 /// Whether a word can stand for an argument. The meaning of most is looked at later, so that what is wrong with it can
 /// be said.
 pub(super) fn takes(argument: &str, word: &str) -> bool {
-    const NUMBERS: [&str; 16] = [
+    const NUMBERS: [&str; 17] = [
         "BYTES", "PORT", "QUEUE", "LEVEL", "WORKER", "N", "SECONDS", "TCP", "TCPFIN", "UDP", "ID", "TTL", "MAXLEN",
-        "WEIGHT", "UPPER", "LOWER",
+        "WEIGHT", "UPPER", "LOWER", "PPS",
     ];
     match argument {
         "ENTRY" => proc::FILES.contains(&word),

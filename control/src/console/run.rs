@@ -3,10 +3,11 @@
 use super::commands::{self, Verb};
 use super::grammar::Matched;
 use super::{Console, Outcome, Place, show};
-use crate::command::{Command, ConnectionView, Error, MarkSpec, Reply, WorkerView};
+use crate::command::{self, Command, ConnectionView, Error, MarkSpec, Reply, WorkerView};
 use crate::ipvsadm::parse::{Columns, Form};
 use crate::ipvsadm::{format, proc};
 use crate::progress::Told;
+use forwarder::police::Class;
 use serde_json::json;
 use std::io::BufRead;
 use std::net::IpAddr;
@@ -48,7 +49,11 @@ impl Console<'_> {
                 _ => String::new(),
             }),
             Verb::ClearDrop => self.executor.execute(Command::ClearDrops).map(|_| ()),
-            Verb::ShowException => self.show_workers(json, show::classes),
+            Verb::ShowException => self.show(Command::Exceptions, json, |reply| match reply {
+                Reply::Exceptions(classes) => show::exceptions(&classes),
+                _ => String::new(),
+            }),
+            Verb::SetException => self.set_exception(said),
             Verb::ShowPort => self.show_port(said),
             Verb::ShutDown => return self.shut_down(said),
             Verb::StartCapture => return self.capture(said),
@@ -198,6 +203,18 @@ impl Console<'_> {
         let text = if json { self::json(&Reply::Workers(vec![worker])) } else { show::worker(&worker) };
         self.print(&text);
         Ok(())
+    }
+
+    fn set_exception(&mut self, said: &Matched) -> Result<(), Error> {
+        let name = said.one_of(&Class::ALL.map(Class::name)).unwrap_or_default();
+        let class = command::class::by_name(name).ok_or(Error::Invalid)?;
+        let limit = said.argument("PPS").unwrap_or_default();
+        let limit = limit.parse().map_err(|_| Error::BadSetting {
+            name: format!("the limit of {name}"),
+            value: limit.to_owned(),
+            takes: format!("0 to {}", u32::MAX),
+        })?;
+        self.executor.execute(Command::SetExceptionLimit { class, limit }).map(|_| ())
     }
 
     fn mark(&mut self, said: &Matched, command: fn(MarkSpec) -> Command) -> Result<(), Error> {

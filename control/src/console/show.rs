@@ -2,7 +2,7 @@
 
 use super::table::table;
 use crate::command::{
-    ClassView, ConfigReport, ForwardingView, PortStats, PortView, RecentLoad, Reply, Statistics, WorkerView,
+    ConfigReport, ExceptionView, ForwardingView, PortStats, PortView, RecentLoad, Reply, Statistics, WorkerView,
 };
 use forwarder::pipeline::DropReason;
 use forwarder::stats::BURST_CLASSES;
@@ -120,7 +120,11 @@ pub(super) fn worker(worker: &WorkerView) -> String {
         let _ = writeln!(text, "  bursts of {frames}: {turns} ({:.1}%)", turns as f64 * 100.0 / bursts as f64);
     }
     for (name, class) in &worker.classes {
-        let _ = writeln!(text, "  {name} for the kernel: {} passed, {} policed", class.passed, class.policed);
+        let _ = writeln!(
+            text,
+            "  {name} for the kernel: {} passed, {} policed, {} dropped",
+            class.passed, class.policed, class.dropped
+        );
     }
     for (reason, frames) in dropped(std::slice::from_ref(worker)) {
         let _ = writeln!(text, "  dropped as {reason}: {frames}");
@@ -176,15 +180,14 @@ pub(super) fn drops_json(all: &BTreeMap<String, u64>, reason: Option<&str>) -> S
 }
 
 /// `show exception`.
-pub(super) fn classes(workers: &[WorkerView]) -> String {
-    let mut sums: BTreeMap<&str, ClassView> = BTreeMap::new();
-    for (name, class) in workers.iter().flat_map(|worker| &worker.classes) {
-        let sum = sums.entry(name).or_default();
-        sum.passed += class.passed;
-        sum.policed += class.policed;
-    }
-    let row = |(name, sum): (&str, ClassView)| [name.to_owned(), sum.passed.to_string(), sum.policed.to_string()];
-    table(["class", "passed", "policed"], &sums.into_iter().map(row).collect::<Vec<_>>())
+pub(super) fn exceptions(classes: &[ExceptionView]) -> String {
+    let row = |view: &ExceptionView| {
+        let counts = [view.packets, view.policed, view.dropped, view.limit.into()].map(|count| count.to_string());
+        let [packets, policed, dropped, limit] = counts;
+        [view.class.name().to_owned(), packets, policed, dropped, limit]
+    };
+    let titles = ["class", "packets", "policed", "dropped", "limit a second and worker"];
+    table(titles, &classes.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Only servers that drain, and their services.

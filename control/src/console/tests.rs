@@ -6,6 +6,7 @@ use crate::director::still::Still;
 use crate::director::{Adjustment, Director};
 use crate::ipvsadm::names::Table;
 use forwarder::pipeline::DropReason;
+use forwarder::police::Class;
 use forwarder::stats::WorkerStats;
 
 struct Session(Director<Still>);
@@ -124,6 +125,13 @@ fn lines_of_our_own() {
         ("show device info nosuch", "no device matches 'nosuch'\n", Outcome::Refused),
         ("set service tcp 10.0.0.9:80 timeout fin 30", "No such service\n", Outcome::Refused),
         ("set service tcp 10.0.0.9:80 timeout 30", "Bad arguments\n", Outcome::Usage),
+        ("set exception limit icmp 100", "", Outcome::Done),
+        (
+            "set exception limit icmp 4294967296",
+            "'4294967296' is no value for the limit of icmp (0 to 4294967295)\n",
+            Outcome::Refused,
+        ),
+        ("set exception limit dns 100", "Bad arguments\n", Outcome::Usage),
         ("show route 10.0.0.9", "", Outcome::Done),
         ("show route nobody", "bad request: 'nobody' is no address\n", Outcome::Refused),
         ("show neigh", "neighbour  port  MAC address\n", Outcome::Done),
@@ -147,6 +155,13 @@ fn lines_of_our_own() {
     );
     assert!(session.0.workers().adjustments.ends_with(&[Adjustment::Link(1, false), Adjustment::Clear(1, false)]));
     assert!(session.text("show vs").contains("expire_nodest_conn = 1\n"));
+    session.count(|stats| stats.classes.refused[Class::Icmp as usize].add(3));
+    let row = session
+        .text("show exception")
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .find(|line| line.starts_with("icmp"));
+    assert_eq!(row.as_deref(), Some("icmp 0 0 3 100"));
     assert!(session.text("show vs --json").starts_with("{\"settings\":["));
 }
 

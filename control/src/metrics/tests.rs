@@ -39,7 +39,7 @@ fn scrape(options: Options) -> Scrape {
         bursts: [2, 0, 1, 0, 0, 1],
         drops: [("ttl".to_owned(), 1), ("no_route".to_owned(), u64::from(worker))].into(),
         expired_in: [("ESTABLISHED".to_owned(), 2), ("TIME_WAIT".to_owned(), entries)].into(),
-        classes: [("arp".to_owned(), ClassView { passed: 4, policed: 1 })].into(),
+        classes: [("arp".to_owned(), ClassView { passed: 4, policed: 1, dropped: 2 })].into(),
         ..WorkerView::default()
     };
     Scrape {
@@ -82,7 +82,7 @@ fn workers_are_sums_unless_they_are_wanted() {
             r#"rvs_drops_total{reason="no_route"} 1"#,
             r#"rvs_drops_total{reason="ttl"} 2"#,
             r#"rvs_exception_packets_total{class="arp"} 8"#,
-            r#"rvs_exception_dropped_total{class="arp"} 2"#,
+            r#"rvs_exception_dropped_total{class="arp"} 6"#,
             "rvs_worker_busy_cycles_total 600",
             "rvs_worker_cycles_total 2000",
             "# TYPE rvs_worker_rx_burst_size histogram",

@@ -21,6 +21,7 @@ use packet_io::{Burst, Frame};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Ticks.
@@ -33,7 +34,11 @@ const CONNECTIONS: usize = 4_000;
 
 /// The kernel interfaces, which keep what they get.
 #[derive(Clone, Default)]
-struct Kernel(Arc<Mutex<Vec<(u16, MemFrame)>>>);
+struct Kernel {
+    frames: Arc<Mutex<Vec<(u16, MemFrame)>>>,
+    /// It has room for so many; 0 is no limit.
+    room: Arc<AtomicUsize>,
+}
 
 impl KernelLink for Kernel {
     type Frame = MemFrame;
@@ -41,7 +46,11 @@ impl KernelLink for Kernel {
         true
     }
     fn send(&mut self, port: u16, frame: MemFrame) -> Result<(), MemFrame> {
-        self.0.lock().unwrap().push((port, frame));
+        let mut frames = self.frames.lock().unwrap();
+        if frames.len() == self.room.load(Relaxed) && !frames.is_empty() {
+            return Err(frame);
+        }
+        frames.push((port, frame));
         Ok(())
     }
     fn receive(&mut self, _: u16, _: &mut Burst<MemFrame>) -> usize {
@@ -286,7 +295,12 @@ impl Rig {
 
     /// What the kernel got since the last answer.
     pub fn to_kernel(&self) -> Vec<(u16, Vec<u8>)> {
-        self.kernel.0.lock().unwrap().drain(..).map(|(port, frame)| (port, frame.bytes()[14..].to_vec())).collect()
+        self.kernel.frames.lock().unwrap().drain(..).map(|(port, frame)| (port, frame.bytes()[14..].to_vec())).collect()
+    }
+
+    /// The kernel takes so many frames until they are looked at.
+    pub fn kernel_room(&self, frames: usize) {
+        self.kernel.room.store(frames, Relaxed);
     }
 
     /// The identity of a worker's counters.
@@ -307,7 +321,7 @@ impl Rig {
             "frames are still in rings"
         );
         let held: u64 = self.stats.iter().map(|stats| stats.held.get()).sum();
-        let with_kernel = self.kernel.0.lock().unwrap().len();
+        let with_kernel = self.kernel.frames.lock().unwrap().len();
         assert_eq!(self.pool.in_use(), held as usize + with_kernel, "frames were lost or kept");
     }
 }

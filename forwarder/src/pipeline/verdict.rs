@@ -125,8 +125,10 @@ drop_reasons! {
     NoHeadroom = "no_headroom",
     /// The transmit queue was full.
     TransmitFull = "transmit_full",
-    /// The queue to the kernel was full, or its class was over its rate.
+    /// It was for the kernel, and its class was over its rate.
     KernelPoliced = "kernel_policed",
+    /// The queue to the kernel was full.
+    KernelFull = "kernel_full",
     /// There is no kernel interface on this port.
     NoKernelInterface = "no_kernel_interface",
     /// An error about a tunnel's outer packet that the client need not hear of.

@@ -72,6 +72,9 @@ expire_nodest_conn = 1
 [marks]
 rules = ["port 80 set 1", "set 2"]
 
+[exceptions]
+icmp = 100
+
 [[service]]
 tcp = "192.0.2.1:80"
 scheduler = "rr"
@@ -105,15 +108,19 @@ fn a_reload_changes_what_the_file_changes_and_leaves_the_rest() {
     let mut daemon = Daemon::start(FILE);
     daemon.say("-A -t 192.0.2.9:80");
     daemon.say("mark add set 9");
+    daemon.say("set exception limit arp 7");
     daemon.say("-e -t 192.0.2.1:80 -r 10.0.0.3 -w 7");
-    let text = FILE.replace("udp = 60", "").replace("expire_nodest_conn = 1", "sync_threshold = [4, 60]");
+    let text = FILE
+        .replace("icmp = 100", "other = 1")
+        .replace("udp = 60", "")
+        .replace("expire_nodest_conn = 1", "sync_threshold = [4, 60]");
     let text = text.replace("\"port 80 set 1\", ", "").replace("udp = \"192.0.2.1:53\"", "tcp = \"192.0.2.1:443\"");
     daemon.write(&text.replace("address = \"10.0.0.2\"", "address = \"10.0.0.4\""));
     let (summary, changes) = daemon.reload().unwrap();
     assert_eq!(
         summary,
-        "1 service added, 1 service removed, 1 server added, 1 server changed, 1 server removed, 8 changes of settings, \
-         timeouts, marking rules and daemons"
+        "1 service added, 1 service removed, 1 server added, 1 server changed, 1 server removed, 10 changes of settings, \
+         timeouts, marking rules, limits and daemons"
     );
     let expected = [
         "~ expire_nodest_conn: 1 -> 0",
@@ -124,6 +131,8 @@ fn a_reload_changes_what_the_file_changes_and_leaves_the_rest() {
         "- mark set 9",
         "+ mark set 2",
         "+ mark set 9",
+        "~ exception limit icmp: 100 -> 5000",
+        "~ exception limit other: 200000 -> 1",
         "+ server tcp 192.0.2.1:80 10.0.0.4:80 weight 1",
         "~ server tcp 192.0.2.1:80 10.0.0.3:80 weight: 7 -> 2",
         "- server tcp 192.0.2.1:80 10.0.0.2:80 (drains, then it is deleted)",
@@ -142,7 +151,7 @@ fn a_bad_file_changes_nothing() {
     let before = Running::ask(&mut daemon.executor).unwrap();
     daemon.write(&FILE.replace("scheduler", "sheduler"));
     let error = daemon.reload().unwrap_err().to_string();
-    assert!(error.contains("rvs.toml: line 13, column 1: unknown field `sheduler`"), "{error}");
+    assert!(error.contains("rvs.toml: line 16, column 1: unknown field `sheduler`"), "{error}");
     assert!(error.contains("did you mean 'scheduler'?"), "{error}");
     // What only shows when it is done: more servers than the director has room for.
     let servers: String =
@@ -179,9 +188,10 @@ fn what_waits_for_a_restart_is_said() {
 fn what_runs_is_a_file() {
     let mut daemon = Daemon::start(FILE);
     daemon.say("-A -t 192.0.2.9:80 -s wlc");
+    daemon.say("set exception limit arp 7");
     let Ok(Reply::Text(text)) = daemon.executor.execute(Command::RunningConfig) else { panic!() };
     let again = Config::parse(&text).unwrap();
-    assert_eq!(again.services.len(), 3);
+    assert_eq!((again.services.len(), again.exceptions), (3, [Some(7), None, Some(100), None]));
     daemon.write(&text);
     let (summary, _) = daemon.reload().unwrap();
     assert_eq!(summary, "1 service changed", "the file takes over what was made at run time");
@@ -214,8 +224,11 @@ proptest! {
     /// From any table to any other: the director then runs by the second, and its own account of it is a file that
     /// changes nothing.
     #[test]
-    fn any_file_leads_to_any_other(first in services(), second in services()) {
-        let file = |services| Config { services, ..Config::default() };
+    fn any_file_leads_to_any_other(
+        first in (services(), any::<[Option<u32>; 4]>()),
+        second in (services(), any::<[Option<u32>; 4]>()),
+    ) {
+        let file = |(services, exceptions)| Config { services, exceptions, ..Config::default() };
         let (first, second) = (file(first), file(second));
         let mut director = director();
         take_over(&mut director, &Config::default(), &first, false).unwrap();
@@ -233,6 +246,9 @@ proptest! {
             }
             services
         };
+        let usual = forwarder::police::Limits::default().0;
+        let limits = |config: &Config| std::array::from_fn::<_, 4, _>(|n| config.exceptions[n].unwrap_or(usual[n]));
+        prop_assert_eq!(limits(&account), limits(&second));
         // Servers that left have no connections here, but wait for the clock.
         let mut without_drains = account.clone();
         let draining: Vec<_> = running.services.iter().flat_map(|view| {

@@ -284,6 +284,7 @@ proptest! {
         udp in 0u32..=31 * 86_400,
         capacity in proptest::option::of(1u32..1 << 30),
         odd in any::<bool>(),
+        exceptions in any::<[Option<u32>; 4]>(),
     ) {
         let port = |device, kernel: Option<&str>| {
             let addresses = match kernel {
@@ -314,6 +315,7 @@ proptest! {
                 gateway: [10, 0, 0, 7].into(),
             }],
             marks: vec!["tcp to 192.0.2.0/24 port 80-90 set 1".parse().unwrap(), "set 2".parse().unwrap()],
+            exceptions,
             settings: vec![("expire_nodest_conn".into(), "1".into()), ("sync_threshold".into(), "3 50".into())],
             timeouts: Timeouts { tcp, tcp_fin: 0, udp },
             services,
