@@ -8,7 +8,7 @@ use dpdk_ffi::memory::TableMemory;
 use dpdk_ffi::mempool::Mempool;
 use dpdk_ffi::queue::{RxQueue, TxQueue};
 use forwarder::clock::Tick;
-use forwarder::pipeline::{ConnSlot, ConnView, Listing};
+use forwarder::pipeline::{ConnSlot, ConnView, Flushed, Listing, Which};
 use forwarder::service::Snapshot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -22,6 +22,8 @@ pub type Worker = forwarder::worker::Worker<Place<RxQueue>, Place<TxQueue>, Link
 pub enum Request {
     /// An answer.
     List(Question),
+    /// Connections are to go.
+    Flush(Flush),
     /// Its queues of a port, for others or for none.
     Replace {
         /// The port.
@@ -45,6 +47,39 @@ pub struct Question {
     pub room: Vec<ConnView>,
     /// Where the answer goes.
     pub answer: SyncSender<(Vec<ConnView>, Listing)>,
+}
+
+/// Connections and templates to be taken away, a piece after each turn.
+pub struct Flush {
+    /// Which.
+    pub which: Arc<Which>,
+    /// Where their destinations are.
+    pub snapshot: Arc<Snapshot>,
+    /// Where to go on.
+    pub place: Listing,
+    /// Pieces until it is answered, at most.
+    pub pieces: u32,
+    /// What went so far.
+    pub flushed: Flushed,
+    /// Where it goes when it is done, or passes from connections to templates.
+    pub answer: SyncSender<(Flushed, Listing)>,
+}
+
+impl Flush {
+    /// Does a piece; what is left to do.
+    #[cold]
+    fn advance(mut self, worker: &mut Worker, now: Tick) -> Option<Self> {
+        let before = self.place;
+        let next = worker.pipeline().flush(&self.snapshot, now, &self.which, before, &mut self.flushed);
+        (self.place, self.pieces) = (next, self.pieces.saturating_sub(1));
+        let passed = matches!((before, next), (Listing::Start | Listing::Conns(_), Listing::Templates(_)));
+        if passed || next == Listing::End || self.pieces == 0 {
+            // Whoever asked may have given up.
+            let _ = self.answer.try_send((self.flushed, next));
+            return None;
+        }
+        Some(self)
+    }
 }
 
 /// What the lcore does while its queues are empty: the option's words for [`control::config::Idle`].
@@ -90,6 +125,7 @@ pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
     let mut clock = clock.follow();
     let stats = worker.pipeline().stats().clone();
     let mut empty = 0u32;
+    let mut flush = None;
     let _ = clock.now();
     // A turn's end is the next one's beginning, so one look at the counter a turn is enough.
     let (mut began, mut frames) = (clock.cycles(), 0);
@@ -100,16 +136,23 @@ pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
         frames = 0;
         if shared.rest.load(Relaxed) {
             worker.rest(now);
-            std::thread::sleep(REST);
+            if flush.is_none() {
+                std::thread::sleep(REST);
+            }
         } else {
             frames = worker.turn(now);
             empty = if frames > 0 { 0 } else { empty.saturating_add(1) };
         }
         // Popping from an empty queue costs a fence; looking does not.
         if !shared.requests.is_empty()
+            && flush.is_none()
             && let Some(request) = shared.requests.pop()
         {
-            answer(&mut worker, request, shared, now);
+            flush = answer(&mut worker, request, shared, now);
+        } else if flush.is_some() {
+            // After a turn, in which it heard which connections of others left its templates.
+            flush = flush.take().and_then(|flush: Flush| flush.advance(&mut worker, now));
+            empty = 0;
         }
         if idle == Idle::Pause && empty > PATIENCE {
             std::thread::sleep(PAUSE);
@@ -117,10 +160,11 @@ pub fn run(mut worker: Worker, clock: Clock, idle: Idle, shared: &Shared) {
     }
 }
 
-/// Whoever asked may have given up.
+/// Whoever asked may have given up. What takes longer is answered.
 #[cold]
-fn answer(worker: &mut Worker, request: Request, shared: &Shared, now: Tick) {
+fn answer(worker: &mut Worker, request: Request, shared: &Shared, now: Tick) -> Option<Flush> {
     match request {
+        Request::Flush(flush) => return Some(flush),
         Request::List(Question { from, limit, mut room, answer }) => {
             let next = worker.pipeline().list(&(shared.snapshot)(), now, from, limit, |view| room.push(view));
             let _ = answer.try_send((room, next));
@@ -133,4 +177,5 @@ fn answer(worker: &mut Worker, request: Request, shared: &Shared, now: Tick) {
             let _ = answer.try_send((old, worker.transmit_queue(port).and_then(|place| place.replace(tx))));
         }
     }
+    None
 }

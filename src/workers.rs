@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::layout;
-use crate::lcore::{Question, Request, Shared};
+use crate::lcore::{Flush, Question, Request, Shared};
 use crate::ports::DirectorPort;
 use crate::queues::{Eyes, Place, Queues};
 use crate::rss::Delivery;
@@ -11,7 +11,8 @@ use control::director::{self, Adjustment, Workers};
 use dpdk_ffi::lcore::Lcore;
 use dpdk_ffi::port::Port;
 use forwarder::clock::Tick;
-use forwarder::pipeline::Listing;
+use forwarder::pipeline::{Flushed, Listing, Which};
+use forwarder::service::Snapshot;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 /// Slots that one question looks at: some microseconds of an lcore's time.
 const SLOTS: usize = 4096;
+/// Pieces of a table that are flushed before a worker answers: far less than it may take to answer.
+const PIECES: u32 = 1024;
 /// Times that the director looks at a worker at once, before it sleeps between looks.
 const EAGER: u32 = 2_000;
 /// How long it sleeps.
@@ -109,6 +112,25 @@ impl Workers for Lcores {
         }
         page.next = (worker < self.shared.len()).then(|| self::cursor(worker, listing));
         Ok(page)
+    }
+
+    fn flush(
+        &mut self,
+        worker: usize,
+        which: &Arc<Which>,
+        snapshot: &Arc<Snapshot>,
+        from: Listing,
+        flushed: &mut Flushed,
+    ) -> Result<Listing, Error> {
+        let stalled = Error::Stalled { worker };
+        let shared = self.shared.get(worker).ok_or_else(|| stalled.clone())?;
+        let (answer, answered) = sync_channel(1);
+        let (which, snapshot) = (which.clone(), snapshot.clone());
+        let flush = Flush { which, snapshot, place: from, pieces: PIECES, flushed: *flushed, answer };
+        shared.requests.push(Request::Flush(flush)).map_err(|_| stalled.clone())?;
+        let (so_far, next) = answered.recv_timeout(ANSWER).map_err(|_| stalled)?;
+        *flushed = so_far;
+        Ok(next)
     }
 
     fn interface_mtu(&self, name: &str) -> Option<u32> {

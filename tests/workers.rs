@@ -39,6 +39,10 @@ fn balance(options: Options) {
         director.list("-Lnc")
     );
 
+    let flushed = director.console("flush conn tcp 172.16.0.1:8081");
+    assert_eq!(flushed, "Removed connections: 12, persistence templates: 1\n");
+    assert_eq!(director.console("show conn tcp 172.16.0.1:8081 count"), "0\n");
+
     // A port that was stopped, and one that has another device, are the same for the kernel and for connections.
     let device = options.driver.device(1, 1 + options.more_workers);
     for (line, answer) in [

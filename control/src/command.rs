@@ -23,8 +23,8 @@ pub use network::{NeighbourView, RoutePage, RouteView, WayView};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, RecentLoad, WorkerView};
 pub use process::{HeapView, HugePagesView, LogView, MemoryView, PoolView};
 pub use reply::{
-    Change, ChangePage, ConfigReport, ConnectionPage, ConnectionView, Counters, DrainView, Origin, Rates, Reply,
-    ServerView, ServiceView, Setting, Statistics, StatusView, Version,
+    Change, ChangePage, ConfigReport, ConnectionPage, ConnectionView, Counters, DrainView, FlushedView, Origin, Rates,
+    Reply, ServerView, ServiceView, Setting, Statistics, StatusView, Version,
 };
 
 use forwarder::police::Class;
@@ -95,6 +95,20 @@ pub enum Command {
     StopDaemon {
         /// Which.
         role: DaemonRole,
+    },
+    /// Takes connections away, and the persistence templates of the same servers and clients: those of a service, of one of
+    /// its servers, of a client, or all. Packets that still come find none. Answers [`Reply::Flushed`]. What is made
+    /// meanwhile may stay.
+    FlushConnections {
+        /// Of this service, deleted servers of it included ([`Error::NoSuchService`]).
+        #[serde(default)]
+        service: Option<ServiceName>,
+        /// Of this server alone ([`Error::NoSuchDestination`]); only with a service.
+        #[serde(default)]
+        server: Option<ServerName>,
+        /// Of this client alone.
+        #[serde(default)]
+        client: Option<IpAddr>,
     },
     /// Changes a setting of the kernel's `/proc/sys/net/ipv4/vs`, by its name there.
     Set {
@@ -317,6 +331,7 @@ impl Command {
             | Self::SetTimeouts(_)
             | Self::StartDaemon(_)
             | Self::StopDaemon { .. }
+            | Self::FlushConnections { .. }
             | Self::Set { .. }
             | Self::SetExceptionLimit { .. }
             | Self::AddMark(_)

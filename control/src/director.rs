@@ -3,6 +3,7 @@
 //! Every command of every front end comes to [`Director::execute`]; a command that changes the data path is answered
 //! when every worker has taken the new snapshot.
 
+mod flush;
 mod journal;
 mod meter;
 pub mod still;
@@ -14,7 +15,7 @@ use crate::command::{
 use crate::publish::Builder;
 use crate::state::{Drained, Limits, Live, Observed, State};
 use forwarder::clock::{TICKS_PER_SECOND, Tick};
-use forwarder::pipeline::ConnView;
+use forwarder::pipeline::{ConnView, Flushed, Listing, Which};
 use forwarder::publication::{Publisher, Stalled, Subscription};
 use forwarder::route::{NextHop, Port, Routes};
 use forwarder::service::{DestId, Snapshot};
@@ -37,6 +38,21 @@ pub trait Workers {
     /// # Errors
     /// [`Error::Silent`].
     fn connections(&mut self, cursor: u64) -> Result<ConnectionPage, Error>;
+    /// Takes connections and templates of a worker away, from some place in its tables on; answers where to go on, as
+    /// `Pipeline::flush` does, perhaps after many pieces.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`].
+    fn flush(
+        &mut self,
+        _worker: usize,
+        _which: &Arc<Which>,
+        _snapshot: &Arc<Snapshot>,
+        _from: Listing,
+        _flushed: &mut Flushed,
+    ) -> Result<Listing, Error> {
+        Err(Error::Unsupported { what: "to flush connections".to_owned() })
+    }
     /// The MTU of a network interface, if there is one of this name.
     fn interface_mtu(&self, name: &str) -> Option<u32>;
     /// The ports by number, or only this one; `extended` with all that their drivers count.
@@ -181,6 +197,7 @@ impl<W: Workers> Director<W> {
             Command::Neighbours => Ok(Reply::Neighbours(network::neighbours(&self.publisher.current().routes))),
             Command::Routes { to } => Ok(Reply::Routes(network::routes(&self.publisher.current().routes, to))),
             Command::Layout => Ok(Reply::Layout(self.workers.layout())),
+            Command::FlushConnections { service, server, client } => self.flush(service, server, client),
             Command::Exceptions => self.exceptions(),
             Command::Drops => Ok(Reply::Drops(self.drops.drops(&self.worker_views()))),
             Command::ClearDrops => {

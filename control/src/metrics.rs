@@ -343,6 +343,8 @@ impl Scrape {
         to.counters("conn_alloc_failures", "Entries for which there was no room", failures)?;
         let help = "Half-open or closed entries that gave way to new ones";
         to.counters("conn_evicted", help, self.each(|worker| worker.evicted))?;
+        let help = "Entries that an operator took away";
+        to.counters("conn_flushed", help, self.each(|worker| worker.flushed))?;
         let expired = |worker: &WorkerView| worker.expired_in.clone().into_iter().collect();
         let help = "Entries whose time was over, by the state they were in";
         to.counters("conn_expired", help, self.each_by_name("state", expired))

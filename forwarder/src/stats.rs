@@ -245,6 +245,8 @@ pub struct WorkerStats {
     pub evicted: Counter,
     /// Connections that expired.
     pub expired: Counter,
+    /// Connections that an operator took away.
+    pub flushed: Counter,
     /// Turns of the loop: its heartbeat.
     pub turns: Counter,
     /// Turns that received at least one frame.
@@ -325,6 +327,7 @@ impl WorkerStats {
             insert_failures: Counter::default(),
             evicted: Counter::default(),
             expired: Counter::default(),
+            flushed: Counter::default(),
             expired_in: std::array::from_fn(|_| Counter::default()),
             turns: Counter::default(),
             busy_turns: Counter::default(),

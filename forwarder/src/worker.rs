@@ -284,6 +284,13 @@ where
         let Self { subscription, pipeline, out, .. } = self;
         let snapshot = &**subscription.load();
         let news = pipeline.adopt(snapshot, now);
+        if news {
+            out.police.adopt(snapshot.exceptions, now);
+        }
+        let turn = Turn { snapshot, now, port: 0 };
+        while let Some(answered) = pipeline.hear(&turn) {
+            out.resume(answered, &turn, pipeline);
+        }
         out.release_held(snapshot, now, news);
         out.expire_fragments(now);
         for egress in &mut out.egress {

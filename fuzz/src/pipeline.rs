@@ -412,6 +412,10 @@ impl Play {
                 ]);
                 format!("set vs {setting} {}", draw.of(&[1, 0, 2, 3, 2_147_483_647]))
             }
+            10 if draw.once_in(4) => {
+                let flush = ["all", "client 172.16.0.10", "tcp 10.0.0.100:80", "tcp 10.0.0.100:80 server 192.168.1.2"];
+                format!("flush conn {}", draw.of(&flush))
+            }
             10 if draw.once_in(4) => format!("set exception limit icmp {}", draw.of(&[0, 10, 5_000])),
             10 => draw
                 .of(&["--set 1 1 1", "--set 900 120 300", "--set 2678400 0 0", "-Z", "-Ln --stats", "-Sn"])

@@ -8,10 +8,11 @@ use control::ipvsadm::names;
 use control::publish::Builder;
 use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot};
-use forwarder::pipeline::{ConnSlot, Listing, Pipeline, Waiting};
+use forwarder::pipeline::{ConnSlot, Flushed, Listing, Pipeline, Waiting, Which};
 use forwarder::publication::Publisher;
 use forwarder::route::{Event, Hop, Mac, Neighbour, Place, Route, RoutesBuilder, Table, Target};
 use forwarder::rss::Spread;
+use forwarder::service::Snapshot;
 use forwarder::stats::WorkerStats;
 use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
@@ -129,6 +130,18 @@ impl Workers for Lcore {
     }
     fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
         Ok(ConnectionPage::default())
+    }
+    fn flush(
+        &mut self,
+        worker: usize,
+        which: &Arc<Which>,
+        snapshot: &Arc<Snapshot>,
+        from: Listing,
+        flushed: &mut Flushed,
+    ) -> Result<Listing, Error> {
+        let running = &mut *self.lock();
+        running.turn();
+        Ok(running.workers[worker].pipeline().flush(snapshot, running.now, which, from, flushed))
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         Some(1500)

@@ -50,7 +50,10 @@ pub struct WorkerView {
     pub evicted: u64,
     /// Connections that expired.
     pub expired: u64,
-    /// Those by the state they were in, by ipvsadm's names; every state is there.
+    /// Connections that an operator took away.
+    #[serde(default)]
+    pub flushed: u64,
+    /// Those that expired by the state they were in, by ipvsadm's names; every state is there.
     #[serde(default)]
     pub expired_in: BTreeMap<String, u64>,
     /// Turns of its loop.
@@ -162,6 +165,7 @@ impl WorkerView {
             insert_failures: stats.insert_failures.get(),
             evicted: stats.evicted.get(),
             expired: stats.expired.get(),
+            flushed: stats.flushed.get(),
             expired_in: expired_in(stats),
             turns: stats.turns.get(),
             busy_turns: stats.busy_turns.get(),
@@ -230,6 +234,7 @@ impl WorkerView {
             insert_failures: self.insert_failures.wrapping_sub(earlier.insert_failures),
             evicted: self.evicted.wrapping_sub(earlier.evicted),
             expired: self.expired.wrapping_sub(earlier.expired),
+            flushed: self.flushed.wrapping_sub(earlier.flushed),
             expired_in: self.expired_in.iter().map(expired).collect(),
             turns: self.turns.wrapping_sub(earlier.turns),
             busy_turns: self.busy_turns.wrapping_sub(earlier.busy_turns),

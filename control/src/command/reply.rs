@@ -20,6 +20,8 @@ pub enum Reply {
     Services(Vec<ServiceView>),
     /// One page of connections.
     Connections(ConnectionPage),
+    /// What was taken away.
+    Flushed(FlushedView),
     /// The timeouts.
     Timeouts(Timeouts),
     /// The daemons that run, master before backup, with every default filled in.
@@ -223,6 +225,15 @@ pub struct ConnectionView {
     /// The persistence engine and its data (`sip`, a Call-ID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<(String, String)>,
+}
+
+/// What was taken away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct FlushedView {
+    /// Connections.
+    pub connections: u64,
+    /// Persistence templates.
+    pub templates: u64,
 }
 
 /// What speaks.

@@ -3,7 +3,7 @@
 use super::commands::Verb;
 use super::grammar::Matched;
 use super::{Console, Outcome};
-use crate::command::{Command, Error, Reply, ServerSpec, ServiceName, ServiceSpec, ServiceView, Timeouts};
+use crate::command::{Command, Error, FlushedView, Reply, ServerSpec, ServiceName, ServiceSpec, ServiceView, Timeouts};
 use crate::ipvsadm::parse::{Form, Invocation, List, Source, parse};
 use crate::ipvsadm::run::Session;
 use std::io::BufRead;
@@ -83,6 +83,38 @@ impl Console<'_> {
             }
             Ok(_) => self.usage("Bad arguments"),
             Err(failure) => self.usage(&failure.message),
+        }
+    }
+
+    /// `flush conn`: service and server are said as for their deletion.
+    pub(super) fn flush_connections(&mut self, matched: &Matched) -> Outcome {
+        let verb = if matched.has("server") { Verb::DeleteServer } else { Verb::DeleteService };
+        let (service, server) = if matched.one_of(&["tcp", "udp", "sctp", "fwmark"]).is_none() {
+            (None, None)
+        } else {
+            match parse("ipvsadm", &arguments(verb, matched), Source::Shell, self.names) {
+                Ok(Invocation::Change(Command::DeleteServer { service, server })) => (Some(service), Some(server)),
+                Ok(Invocation::Change(Command::DeleteService { service })) => (Some(service), None),
+                Ok(_) => return self.usage("Bad arguments"),
+                Err(failure) => return self.usage(&failure.message),
+            }
+        };
+        let client = match matched.argument("ADDRESS").map(str::parse).transpose() {
+            Ok(client) => client,
+            Err(_) => {
+                let why = format!("'{}' is no address", matched.argument("ADDRESS").unwrap_or_default());
+                return self.refuse(&Error::BadRequest { why });
+            }
+        };
+        let done = self.show(Command::FlushConnections { service, server, client }, self.json, |reply| match reply {
+            Reply::Flushed(FlushedView { connections, templates }) => {
+                format!("Removed connections: {connections}, persistence templates: {templates}\n")
+            }
+            _ => String::new(),
+        });
+        match done {
+            Ok(()) => Outcome::Done,
+            Err(error) => self.refuse(&error),
         }
     }
 

@@ -94,6 +94,7 @@ impl Console<'_> {
                 self.executor.execute(Command::Set { name, value: value.join(" ") }).map(|_| ())
             }
             Verb::DrainServer => return self.drain(said),
+            Verb::FlushConnections => return self.flush_connections(said),
             Verb::ShowDrain if json => {
                 self.show(Command::Services { service: None }, false, |reply| self::json(&show::draining(reply)))
             }

@@ -100,6 +100,7 @@ pub(super) fn worker(worker: &WorkerView) -> String {
         ("not created, table full", worker.insert_failures),
         ("gave way", worker.evicted),
         ("expired", worker.expired),
+        ("flushed", worker.flushed),
         ("turns", worker.turns),
         ("busy turns", worker.busy_turns),
         ("snapshot", worker.snapshot),

@@ -5,7 +5,7 @@ use crate::command::{ConnectionView, PortView};
 use crate::director::still::Still;
 use crate::director::{Adjustment, Director};
 use crate::ipvsadm::names::Table;
-use forwarder::pipeline::DropReason;
+use forwarder::pipeline::{DropReason, Which};
 use forwarder::police::Class;
 use forwarder::stats::WorkerStats;
 
@@ -305,6 +305,38 @@ fn long_forms_do_what_ipvsadm_does_and_edits_keep_what_is_not_named() {
     for (line, text) in rows {
         assert_eq!(session.text(line), text, "{line}");
     }
+}
+
+#[test]
+fn connections_are_flushed() {
+    let mut session = Session::new();
+    session.text("-A -t 10.0.0.1:80\n");
+    session.text("-a -t 10.0.0.1:80 -r 10.0.0.2 -m");
+    session.text("-a -t 10.0.0.1:80 -r 10.0.0.3 -m");
+    let removed = |connections| format!("Removed connections: {connections}, persistence templates: 0\n");
+    let rows = [
+        ("flush conn tcp 10.0.0.1:80 server 10.0.0.3 client 10.9.0.1", removed(6), Outcome::Done),
+        ("flush conn client 10.9.0.7", removed(0), Outcome::Done),
+        ("flush conn tcp 10.0.0.1:80", removed(0), Outcome::Done),
+        ("flush conn all", removed(0), Outcome::Done),
+        ("flush conn tcp 10.0.0.1:80 server 10.0.0.9", "No such destination\n".into(), Outcome::Refused),
+        ("flush conn tcp 10.0.0.9:80", "No such service\n".into(), Outcome::Refused),
+        ("flush conn client nobody", "bad request: 'nobody' is no address\n".into(), Outcome::Refused),
+        ("flush conn", "Bad arguments\n".into(), Outcome::Usage),
+        ("flush conn server 10.0.0.2", "Bad arguments\n".into(), Outcome::Usage),
+    ];
+    for (line, text, outcome) in rows {
+        assert_eq!(session.say(line), (text, outcome), "{line}");
+    }
+    let both = Some(vec![Some(0), Some(0)]);
+    let client = |last| Some(std::net::Ipv4Addr::new(10, 9, 0, last));
+    let asked = [
+        Which { destinations: Some(vec![None, Some(0)]), client: client(1) },
+        Which { destinations: None, client: client(7) },
+        Which { destinations: both, client: None },
+        Which::default(),
+    ];
+    assert_eq!(session.0.workers().flushes, asked);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::command::{
 use crate::ipvsadm::Executor;
 use crate::publish::Builder;
 use forwarder::clock::Tick;
+use forwarder::pipeline::{Flushed, Listing, Which};
 use forwarder::publication::Publisher;
+use forwarder::service::Snapshot;
 use forwarder::stats::WorkerStats;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ pub struct Still {
     pub promiscuous: Vec<(u16, bool)>,
     /// How frames are received, as it was told.
     pub adjustments: Vec<Adjustment>,
+    /// What was to be flushed.
+    pub flushes: Vec<Which>,
     /// The connections.
     pub connections: Vec<ConnectionView>,
     /// The worker's counters; made with its director.
@@ -58,6 +62,22 @@ impl Workers for Still {
         let end = (cursor + PAGE).min(self.connections.len() as u64);
         let connections = self.connections.get(cursor as usize..end as usize).unwrap_or_default().to_vec();
         Ok(ConnectionPage { connections, next: (end < self.connections.len() as u64).then_some(end) })
+    }
+
+    fn flush(
+        &mut self,
+        _: usize,
+        which: &Arc<Which>,
+        _: &Arc<Snapshot>,
+        from: Listing,
+        flushed: &mut Flushed,
+    ) -> Result<Listing, Error> {
+        if from == Listing::Start {
+            self.flushes.push(Which::clone(which));
+            flushed.connections += self.connections.drain(..).count() as u64;
+            return Ok(Listing::Templates(0));
+        }
+        Ok(Listing::End)
     }
 
     fn interface_mtu(&self, _: &str) -> Option<u32> {

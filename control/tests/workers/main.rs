@@ -2,6 +2,7 @@
 //! one worker alone would treat it, nothing is lost, and nothing of a flow overtakes anything.
 
 mod exceptions;
+mod flush;
 mod loads;
 mod ownership;
 mod packets;

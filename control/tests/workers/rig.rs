@@ -10,9 +10,10 @@ use control::kernel::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network};
 use control::publish::Builder;
 use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
-use forwarder::pipeline::{ConnSlot, ConnView, DropReason, Listing, Pipeline, Waiting};
+use forwarder::pipeline::{ConnSlot, ConnView, DropReason, Flushed, Listing, Pipeline, Waiting, Which};
 use forwarder::publication::Publisher;
 use forwarder::rss::Spread;
+use forwarder::service::Snapshot;
 use forwarder::stats::{Counter, WorkerStats};
 use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
@@ -82,6 +83,17 @@ impl Workers for Crew {
     }
     fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
         Ok(ConnectionPage::default())
+    }
+    fn flush(
+        &mut self,
+        worker: usize,
+        which: &Arc<Which>,
+        snapshot: &Arc<Snapshot>,
+        from: Listing,
+        flushed: &mut Flushed,
+    ) -> Result<Listing, Error> {
+        self.workers.iter_mut().for_each(|worker| _ = worker.turn(self.now));
+        Ok(self.workers[worker].pipeline().flush(snapshot, self.now, which, from, flushed))
     }
     fn interface_mtu(&self, _: &str) -> Option<u32> {
         Some(1500)

@@ -142,6 +142,12 @@ impl Template {
         self.valid = false;
     }
 
+    /// False once it is invalidated.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.valid
+    }
+
     /// It scheduled a connection. The answer is its new life from now on, ticks.
     pub fn scheduled(&mut self) -> u32 {
         self.connections += 1;

@@ -4,7 +4,8 @@
 //! packet); of any other packet this one, `request` (from clients, existing connections), `first` (the packet that
 //! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
 //! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
-//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave; `ledger`
+//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave, `flush` what an operator
+//! wants away; `ledger`
 //! and `schedulers` hold what a worker knows about destinations and services. With several workers, `ownership` stands
 //! between the two stages, and `survey` finds out what connections the others have.
 
@@ -15,6 +16,7 @@ mod bypass;
 mod consult;
 mod exits;
 mod first;
+mod flush;
 mod leave;
 mod ledger;
 mod listing;
@@ -32,6 +34,7 @@ mod survey;
 mod sweep;
 mod verdict;
 
+pub use flush::{Flushed, Which};
 pub use listing::{ConnView, Listing};
 pub use ownership::Share;
 pub(crate) use peers::Peers;
