@@ -6,6 +6,7 @@ use crate::{FRAMES, launch, lock, log};
 use control::command::{Command, Error, HeapView, HugePagesView, LogView, MemoryView, PoolView, Reply};
 use control::director::Director;
 use control::doctor;
+use control::kernel::Operator;
 use control::server::Executor;
 use dpdk_ffi::eal::EalHandle;
 use dpdk_ffi::mempool::Mempool;
@@ -22,13 +23,14 @@ pub struct Front {
     eal: EalHandle,
     frames: Mempool,
     eyes: Arc<Eyes>,
+    kernel: Operator,
 }
 
 impl Front {
-    /// Of this director, whose frames are from this pool.
-    pub fn new(director: SharedDirector, eal: &EalHandle, frames: &Mempool) -> Self {
+    /// Of this director, whose frames are from this pool, and whose neighbours and routes are the kernel's.
+    pub fn new(director: SharedDirector, eal: &EalHandle, frames: &Mempool, kernel: Operator) -> Self {
         let eyes = lock(&director).workers().eyes.clone();
-        Self { director, eal: eal.clone(), frames: frames.clone(), eyes }
+        Self { director, eal: eal.clone(), frames: frames.clone(), eyes, kernel }
     }
 
     fn memory(&self) -> MemoryView {
@@ -76,6 +78,16 @@ impl Executor for Front {
                 Ok(Reply::Done)
             }
             Command::Captured => Ok(Reply::Captured(self.eyes.captured())),
+            Command::AddNeighbour { .. }
+            | Command::DeleteNeighbour { .. }
+            | Command::AddRoute(_)
+            | Command::DeleteRoute(_) => {
+                // Without the director, who has to take what comes of it.
+                let reply = self.kernel.execute(&command)?;
+                tracing::info!(?command, "kernel");
+                lock(&self.director).note(command);
+                Ok(reply)
+            }
             Command::Memory => Ok(Reply::Memory(self.memory())),
             Command::Shutdown => {
                 tracing::warn!("an operator ends the director");

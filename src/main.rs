@@ -26,7 +26,7 @@ use clock::Clock;
 use control::config::Config;
 use control::config::reload::{Configured, Reloader};
 use control::director::Director;
-use control::kernel::{self, Mirror};
+use control::kernel::{self, Mirror, Operator};
 use control::publish::Builder;
 use control::server::Server;
 use crossbeam_queue::ArrayQueue;
@@ -165,7 +165,8 @@ fn direct(
     let (tasks, threads) = (Vec::new(), Vec::new());
     let mut running = Running { workers: shared, rings: rings.clone(), stop: stop.clone(), tasks, threads };
     launch::start(&launch::Crew { eal, plan, clock, pool, rings: &rings, spread }, kits, &mut running.tasks)?;
-    let front = Front::new(director.clone(), eal, pool);
+    let interfaces = lock(&ports).iter().map(|port| port.kernel.as_ref().map(|(_, name)| name.clone())).collect();
+    let front = Front::new(director.clone(), eal, pool, Operator::new(interfaces, mirror.asker()));
     let file = Reloader::new(plan.file.clone(), plan.config().clone());
     let file = Arc::new(Mutex::new(file));
     lock(&file).start(&mut front.clone())?;

@@ -25,7 +25,7 @@ fn sent_to(frames: &[Vec<u8>], address: [u8; 4]) -> Vec<String> {
 #[test]
 fn an_unresolved_server_gets_resolved() {
     let Some(lab) = Lab::new() else { return };
-    let _director = serve_with(&lab, "192.168.1.2");
+    let director = serve_with(&lab, "192.168.1.2");
     let seen = lab.sniff("wire", TO_SERVERS);
     assert_eq!(lab.curl("client", URL, 1), ["rs2"], "never asked before");
     lab.sh("director", "ip neigh flush all");
@@ -33,6 +33,22 @@ fn an_unresolved_server_gets_resolved() {
     let macs = sent_to(&seen.stop(), [192, 168, 1, 2]);
     let right = lab.mac("rs2", "lan");
     assert!(!macs.is_empty() && macs.iter().all(|mac| *mac == right), "{macs:?}, rs2 is {right}");
+
+    // What an operator writes is what the data path has, until it is taken back.
+    let known = || director.console("show neigh json").contains("02:00:00:00:00:77");
+    assert_eq!(director.console("neigh add 192.168.1.2 02:00:00:00:00:77 port 1"), "");
+    assert!(known());
+    assert_eq!(director.console("neigh del 192.168.1.2 port 1"), "");
+    assert!(!known());
+    assert_eq!(lab.curl("client", URL, 1), ["rs2"], "resolved again");
+    assert_eq!(director.console("route add 198.51.100.0/24 via 192.168.1.3"), "");
+    assert_eq!(
+        director.console("show route 198.51.100.9"),
+        "198.51.100.0 - 198.51.100.255: via 192.168.1.3 on port 1\n"
+    );
+    assert_eq!(director.console("route del 198.51.100.0/24"), "");
+    let gone = director.console("route del 198.51.100.0/24");
+    assert_eq!(gone, "cannot delete the route to 198.51.100.0/24: there is none like that\n");
 }
 
 #[test]

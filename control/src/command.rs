@@ -19,7 +19,7 @@ pub use exception::{ExceptionView, class};
 pub use layout::{LayoutView, PortLayout, QueueSettings, QueueView, SeatView};
 pub use mark::MarkSpec;
 pub use names::{Netmask, ServerName, ServiceName, method, protocol};
-pub use network::{NeighbourView, RoutePage, RouteView, WayView};
+pub use network::{NeighbourView, RoutePage, RouteSpec, RouteView, WayView};
 pub use observe::{ClassView, ExtendedStat, ForwardingView, PortRates, PortStats, PortView, RecentLoad, WorkerView};
 pub use process::{HeapView, HugePagesView, LogView, MemoryView, PoolView};
 pub use reply::{
@@ -212,6 +212,26 @@ pub enum Command {
         #[serde(default)]
         to: Option<Ipv4Addr>,
     },
+    /// Writes a neighbour's MAC address by hand, in the kernel. Only on a port with an interface there.
+    AddNeighbour {
+        /// The port ([`Error::NoSuchPort`] if it does not exist).
+        port: u16,
+        /// The neighbour's address.
+        address: Ipv4Addr,
+        /// Its MAC address: `02:00:00:00:00:01`.
+        mac: String,
+    },
+    /// Lets the kernel forget a neighbour, written by hand or not.
+    DeleteNeighbour {
+        /// The port ([`Error::NoSuchPort`] if it does not exist).
+        port: u16,
+        /// The neighbour's address.
+        address: Ipv4Addr,
+    },
+    /// Adds a route to the kernel's main table, by a gateway, a port, or both.
+    AddRoute(RouteSpec),
+    /// Takes a route out of the kernel's main table, the first that is as described.
+    DeleteRoute(RouteSpec),
     /// What is logged: answers [`Reply::Log`].
     Log,
     /// Lines of a target are logged from this level on, or all that nothing else is said of.
@@ -349,6 +369,10 @@ impl Command {
             | Self::StartPort { .. }
             | Self::StopPort { .. }
             | Self::ClearDrops
+            | Self::AddNeighbour { .. }
+            | Self::DeleteNeighbour { .. }
+            | Self::AddRoute(_)
+            | Self::DeleteRoute(_)
             | Self::SetLog { .. }
             | Self::StartCapture(_)
             | Self::StopCapture

@@ -12,7 +12,7 @@ pub(crate) mod services;
 mod sources;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 mod write;
 
 pub use mistake::Mistake;

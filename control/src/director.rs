@@ -180,6 +180,11 @@ impl<W: Workers> Director<W> {
         result
     }
 
+    /// Remembers a change that somebody else has made, for those who watch.
+    pub fn note(&mut self, change: Command) {
+        self.journal.done(change, &Reply::Done);
+    }
+
     fn dispatch(&mut self, command: Command) -> Result<Reply, Error> {
         match command {
             Command::Workers => Ok(Reply::Workers(self.worker_views())),

@@ -2,7 +2,8 @@
 
 mod namespace;
 
-use control::kernel::{Config, Counts, Mirror, Update, set_up};
+use control::command::{Command, Error, Reply, RouteSpec};
+use control::kernel::{Config, Counts, Mirror, Operator, Update, set_up};
 use forwarder::route::{Mac, NextHop, Routes};
 use namespace::{inside, ip, ip_batch, sysctl, try_ip};
 use std::net::Ipv4Addr;
@@ -351,5 +352,82 @@ fn an_interface_is_set_up_by_name() {
         set_up("lvs0", None, None).unwrap();
         let error = set_up("lvs7", None, None).unwrap_err().to_string();
         assert_eq!(error, "cannot set up the interface 'lvs7': there is no such interface");
+    });
+}
+
+#[test]
+fn an_operator_changes_neighbours_and_routes() {
+    inside("an_operator_changes_neighbours_and_routes", 1, |_| {
+        interface("lvs0");
+        ip("address add 10.0.0.254/24 dev lvs0");
+        let mut followed = Followed::start(3);
+        let interfaces = vec![Some("lvs0".to_owned()), None, Some("lvs2".to_owned())];
+        let operator = Operator::new(interfaces, followed.mirror.asker());
+        let neighbour = |port, address: &str, mac: &str| {
+            let (address, mac) = (at(address), mac.to_owned());
+            operator.execute(&Command::AddNeighbour { port, address, mac })
+        };
+        let forget = |address| operator.execute(&Command::DeleteNeighbour { port: 0, address: at(address) });
+        let route =
+            |to: &str, via: Option<&str>, port, metric| RouteSpec { to: to.to_owned(), via: via.map(at), port, metric };
+        let add = |route| operator.execute(&Command::AddRoute(route));
+        let delete = |route| operator.execute(&Command::DeleteRoute(route));
+        // What is answered has been published: there is nothing to wait for.
+        let mut now = |address: &str| {
+            while let Ok(update) = followed.updates.try_recv() {
+                followed.last = update;
+            }
+            says(&followed.last.routes, at(address))
+        };
+
+        assert_eq!(neighbour(0, "10.0.0.7", "02:00:00:00:00:07"), Ok(Reply::Done));
+        assert_eq!(now("10.0.0.7"), "10.0.0.7 0 02:00:00:00:00:07");
+        assert_eq!(neighbour(0, "10.0.0.7", "02:00:00:00:00:08"), Ok(Reply::Done), "another in its place");
+        assert_eq!(now("10.0.0.7"), "10.0.0.7 0 02:00:00:00:00:08");
+        assert!(ip("neigh show 10.0.0.7").contains("PERMANENT"));
+        assert_eq!(add(route("192.0.2.0/24", Some("10.0.0.7"), None, None)), Ok(Reply::Done));
+        assert_eq!(now("192.0.2.9"), "10.0.0.7 0 02:00:00:00:00:08");
+        assert_eq!(add(route("default", Some("10.0.0.1"), Some(0), Some(7))), Ok(Reply::Done));
+        assert_eq!(add(route("default", Some("10.0.0.2"), None, Some(3))), Ok(Reply::Done));
+        assert_eq!(now("8.8.8.8"), "10.0.0.2 0");
+        assert_eq!(delete(route("default", None, None, Some(3))), Ok(Reply::Done));
+        assert_eq!(now("8.8.8.8"), "10.0.0.1 0");
+        assert_eq!(add(route("203.0.113.5", None, Some(0), None)), Ok(Reply::Done));
+        assert_eq!(now("203.0.113.5"), "unknown 0");
+        assert_eq!(delete(route("203.0.113.5", None, None, None)), Ok(Reply::Done));
+        assert_eq!(forget("10.0.0.7"), Ok(Reply::Done));
+        assert_eq!(now("192.0.2.9"), "10.0.0.7 0");
+
+        let why = |result: Result<Reply, Error>| result.unwrap_err().to_string();
+        assert_eq!(why(forget("10.0.0.99")), "cannot delete neighbour 10.0.0.99 on lvs0: there is none");
+        assert_eq!(
+            why(neighbour(1, "10.0.0.7", "02:00:00:00:00:07")),
+            "port 1: it has no interface in the kernel: [[neighbour]] in the configuration file is for it"
+        );
+        assert_eq!(
+            why(neighbour(2, "10.0.0.7", "02:00:00:00:00:07")),
+            "cannot use the interface 'lvs2': there is no such interface"
+        );
+        assert!(matches!(neighbour(3, "10.0.0.7", "02:00:00:00:00:07"), Err(Error::NoSuchPort { port: 3, .. })));
+        assert_eq!(why(neighbour(0, "10.0.0.7", "2")), "'2' is no MAC address like 02:00:00:00:00:01");
+        assert_eq!(
+            why(add(route("192.0.2.0/24", Some("10.0.0.9"), None, None))),
+            "cannot add a route to 192.0.2.0/24: there is one already; delete it first, or give this one another metric"
+        );
+        assert_eq!(
+            why(add(route("192.0.3.0/24", Some("172.31.0.9"), Some(0), None))),
+            "cannot add a route to 192.0.3.0/24: the gateway 172.31.0.9 is on no network of the director"
+        );
+        assert_eq!(why(add(route("192.0.3.0/24", None, None, None))), "a route has a gateway (via) or a port");
+        assert_eq!(
+            why(add(route("192.0.3.1/24", Some("10.0.0.9"), None, None))),
+            "'192.0.3.1/24' is an address inside a network (did you mean '192.0.3.0/24'?)"
+        );
+        assert_eq!(
+            why(delete(route("192.0.4.0/24", None, None, None))),
+            "cannot delete the route to 192.0.4.0/24: there is none like that"
+        );
+        ip("link set lvs0 down");
+        assert!(why(add(route("192.0.3.0/24", None, Some(0), None))).ends_with("the interface is down"));
     });
 }

@@ -19,6 +19,23 @@ pub struct NeighbourView {
     pub mac: Option<String>,
 }
 
+/// A route as an operator describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// Where to: a network (`10.0.0.0/8`), an address, or `default`.
+    pub to: String,
+    /// By this gateway; without one the hosts are neighbours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Ipv4Addr>,
+    /// By this port; without one it is the gateway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Of routes to the same network the one with the lowest metric counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+}
+
 /// A part of the routing table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RoutePage {

@@ -58,7 +58,7 @@ pub(super) fn interface(name: &str) -> Result<String, String> {
 }
 
 /// The address of one host.
-pub(super) fn address(text: &str) -> Result<Ipv4Addr, String> {
+pub(crate) fn address(text: &str) -> Result<Ipv4Addr, String> {
     let address: Ipv4Addr = text.parse().map_err(|_| format!("'{text}' is no IPv4 address"))?;
     match address.is_multicast() || address.is_broadcast() || address.is_unspecified() {
         true => Err(format!("'{text}' is not the address of one host")),
@@ -75,7 +75,7 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
 }
 
 /// A network, an address, or `default`.
-pub(super) fn destination(text: &str) -> Result<Network, String> {
+pub(crate) fn destination(text: &str) -> Result<Network, String> {
     if text == "default" {
         return Ok(Network { address: Ipv4Addr::UNSPECIFIED, prefix: 0 });
     }
@@ -88,7 +88,7 @@ pub(super) fn destination(text: &str) -> Result<Network, String> {
     Err(format!("'{text}' is an address inside a network (did you mean '{meant}/{}'?)", network.prefix))
 }
 
-pub(super) fn mac(text: &str) -> Result<Mac, String> {
+pub(crate) fn mac(text: &str) -> Result<Mac, String> {
     let mut mac = [0; 6];
     let mut parts = text.split(':');
     let good = mac.iter_mut().all(|byte| {

@@ -1,10 +1,12 @@
 //! The daemon's log, memory and end; routes and neighbours.
 
+use super::commands::Verb;
 use super::grammar::Matched;
 use super::table::table;
 use super::{Console, Outcome};
-use crate::command::{Command, Error, MemoryView, NeighbourView, Reply, RoutePage, WayView};
+use crate::command::{Command, Error, MemoryView, NeighbourView, Reply, RoutePage, RouteSpec, WayView};
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 impl Console<'_> {
     /// `shutdown`.
@@ -38,13 +40,37 @@ impl Console<'_> {
 
     /// `show route`.
     pub(super) fn show_routes(&mut self, said: &Matched) -> Result<(), Error> {
-        let bad = |text: &str| Error::BadRequest { why: format!("'{text}' is no address") };
-        let to = said.argument("ADDRESS").map(|text| text.parse().map_err(|_| bad(text))).transpose()?;
+        let to = address(said, "ADDRESS")?;
         let json = self.json || said.has("json");
         self.show(Command::Routes { to }, json, |reply| match reply {
             Reply::Routes(page) => routes(&page),
             _ => String::new(),
         })
+    }
+
+    /// `neigh add` and `neigh del`.
+    pub(super) fn change_neighbour(&mut self, verb: Verb, said: &Matched) -> Result<(), Error> {
+        let (address, port) = (address(said, "ADDRESS")?.ok_or(Error::Invalid)?, port(said)?.ok_or(Error::Invalid)?);
+        let command = match verb {
+            Verb::AddNeighbour => {
+                let mac = said.argument("MAC").unwrap_or_default().to_owned();
+                Command::AddNeighbour { port, address, mac }
+            }
+            _ => Command::DeleteNeighbour { port, address },
+        };
+        self.executor.execute(command).map(|_| ())
+    }
+
+    /// `route add` and `route del`.
+    pub(super) fn change_route(&mut self, verb: Verb, said: &Matched) -> Result<(), Error> {
+        let metric = match (said.argument("N"), said.number("N")) {
+            (Some(text), None) => return Err(Error::BadRequest { why: format!("'{text}' is no metric") }),
+            (_, metric) => metric,
+        };
+        let to = said.argument("NETWORK").unwrap_or_default().to_owned();
+        let route = RouteSpec { to, via: address(said, "GATEWAY")?, port: port(said)?, metric };
+        let command = if verb == Verb::AddRoute { Command::AddRoute(route) } else { Command::DeleteRoute(route) };
+        self.executor.execute(command).map(|_| ())
     }
 
     /// `show neigh`.
@@ -55,6 +81,17 @@ impl Console<'_> {
             _ => String::new(),
         })
     }
+}
+
+fn address(said: &Matched, name: &str) -> Result<Option<Ipv4Addr>, Error> {
+    let bad = |text: &str| Error::BadRequest { why: format!("'{text}' is no address") };
+    said.argument(name).map(|text| text.parse().map_err(|_| bad(text))).transpose()
+}
+
+/// A number that no port can have is none of a port.
+fn port(said: &Matched) -> Result<Option<u16>, Error> {
+    let bad = |text: &str| Error::BadRequest { why: format!("'{text}' is no port") };
+    said.argument("PORT").map(|text| text.parse().map_err(|_| bad(text))).transpose()
 }
 
 fn memory(view: &MemoryView) -> String {

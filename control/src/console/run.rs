@@ -66,6 +66,8 @@ impl Console<'_> {
                 _ => String::new(),
             }),
             Verb::SetLog => self.set_log(said),
+            Verb::AddNeighbour | Verb::DeleteNeighbour => self.change_neighbour(verb, said),
+            Verb::AddRoute | Verb::DeleteRoute => self.change_route(verb, said),
             Verb::SetServiceTimeout => return self.set_service_timeout(said),
             Verb::ShowDevice => self.show_device(said),
             Verb::ShowQueue => self.show_queue(said),

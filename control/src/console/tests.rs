@@ -125,6 +125,15 @@ fn lines_of_our_own() {
         ("show device info nosuch", "no device matches 'nosuch'\n", Outcome::Refused),
         ("set service tcp 10.0.0.9:80 timeout fin 30", "No such service\n", Outcome::Refused),
         ("set service tcp 10.0.0.9:80 timeout 30", "Bad arguments\n", Outcome::Usage),
+        ("neigh add 10.0.0.2 02:00:00:00:00:02", "Bad arguments\n", Outcome::Usage),
+        ("neigh add nobody 02:00:00:00:00:02 port 0", "bad request: 'nobody' is no address\n", Outcome::Refused),
+        ("neigh del 10.0.0.2 port 65536", "bad request: '65536' is no port\n", Outcome::Refused),
+        ("route add default", "Bad arguments\n", Outcome::Usage),
+        (
+            "route add default via 10.0.0.1 metric 4294967296",
+            "bad request: '4294967296' is no metric\n",
+            Outcome::Refused,
+        ),
         ("set exception limit icmp 100", "", Outcome::Done),
         (
             "set exception limit icmp 4294967296",

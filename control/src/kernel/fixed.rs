@@ -1,6 +1,7 @@
 //! Addresses, neighbours and routes from the configuration, for ports without a kernel interface.
 
 use forwarder::route::{Event, Hop, Mac, Neighbour, Place, Port, Route, Routes, RoutesBuilder, Table, Target};
+use std::fmt;
 use std::net::Ipv4Addr;
 use thiserror::Error;
 
@@ -22,6 +23,17 @@ impl Network {
     #[must_use]
     pub fn contains(self, address: Ipv4Addr) -> bool {
         (u32::from(self.address) ^ u32::from(address)) & self.mask() == 0
+    }
+}
+
+impl fmt::Display for Network {
+    /// `10.0.0.0/8`, `10.0.0.7`, `default`.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix {
+            0 => to.write_str("default"),
+            32 => write!(to, "{}", self.address),
+            prefix => write!(to, "{}/{prefix}", self.address),
+        }
     }
 }
 

@@ -17,9 +17,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Requests to resolve that wait for the thread, at most.
 const WAITING: usize = 1024;
@@ -97,6 +97,10 @@ struct Shared {
     keep: Mutex<Option<Vec<Ipv4Addr>>>,
     stop: AtomicBool,
     wake: OwnedFd,
+    /// How often somebody asked to be told when all is published.
+    waiting: AtomicU64,
+    /// How many of them were.
+    told: (Mutex<u64>, Condvar),
     counters: Counters,
 }
 
@@ -123,6 +127,18 @@ impl Asker {
         }
         self.0.wake();
         taken
+    }
+
+    /// Waits until what the kernel has said up to now is published; false if that takes longer than `patience`. The caller
+    /// must hold nothing that the mirror's callback waits for.
+    #[must_use]
+    pub fn settle(&self, patience: Duration) -> bool {
+        let ticket = self.0.waiting.fetch_add(1, SeqCst) + 1;
+        self.0.wake();
+        let (told, changed) = &self.0.told;
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(told, patience, |told| *told < ticket);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Sets the addresses (real servers) whose next hops are kept resolved, in place of those set before. Gateways of
@@ -156,6 +172,8 @@ impl Mirror {
             keep: Mutex::default(),
             stop: AtomicBool::new(false),
             wake,
+            waiting: AtomicU64::new(0),
+            told: Default::default(),
             counters: Counters::default(),
         });
         let mut follower = Follower::new(config, Arc::clone(&shared))?;
@@ -251,8 +269,9 @@ impl Follower {
         self.resolver.keep(&self.keep, &self.routes, self.now());
         while !self.shared.stop.load(SeqCst) {
             self.wait();
+            let waiting = self.shared.waiting.load(SeqCst);
             self.take_requests();
-            self.listen();
+            let heard_all = self.listen();
             if self.resync_at.is_some_and(|at| at <= self.now()) {
                 self.resync_at = None;
                 if let Err(error) = self.resync() {
@@ -273,6 +292,19 @@ impl Follower {
                 self.resolver.keep(&self.keep, &self.routes, self.now());
             }
             self.ask();
+            if heard_all && self.resync_at.is_none() && self.pace.next().is_none() {
+                self.tell(waiting);
+            }
+        }
+    }
+
+    /// Tells those who waited before this turn that all is published.
+    fn tell(&self, waiting: u64) {
+        let (told, changed) = &self.shared.told;
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told < waiting {
+            *told = waiting;
+            changed.notify_all();
         }
     }
 
@@ -326,12 +358,12 @@ impl Follower {
         }
     }
 
-    /// Takes in what the kernel said.
-    fn listen(&mut self) {
+    /// Takes in what the kernel said; true if that was all.
+    fn listen(&mut self) -> bool {
         let now = self.now();
-        let mut resync = false;
+        let (mut resync, mut all) = (false, false);
         for _ in 0..READ_AT_ONCE {
-            let Some(monitor) = &mut self.monitor else { return };
+            let Some(monitor) = &mut self.monitor else { return false };
             let (builder, translator, counters) = (&mut self.builder, &mut self.translator, &self.shared.counters);
             let heard = monitor.receive(|message| match message {
                 Message::Route(inner, flags) => {
@@ -345,7 +377,10 @@ impl Follower {
             });
             match heard {
                 Ok(Heard::Something) => self.pace.changed(now),
-                Ok(Heard::Nothing) => break,
+                Ok(Heard::Nothing) => {
+                    all = true;
+                    break;
+                }
                 Ok(Heard::Overrun) => {
                     self.count(&self.shared.counters.overruns);
                     resync = true;
@@ -354,13 +389,14 @@ impl Follower {
                     tracing::error!(%error, "the netlink socket broke; opening another");
                     self.monitor = None;
                     self.resync_at = Some(now + AGAIN);
-                    return;
+                    return false;
                 }
             }
         }
         if resync {
             self.resync_at.get_or_insert((now + SETTLE).max(self.rest_until));
         }
+        all
     }
 
     /// Reads everything anew.

@@ -6,11 +6,14 @@
 //! Nothing here knows services or packets.
 //!
 //! A message walks `socket` (bytes) → `translate` (whose interface, which event) → the builder in
-//! `forwarder::route` → `pace` (when to publish) → the callback; `resolver` decides when the kernel is asked.
+//! `forwarder::route` → `pace` (when to publish) → the callback; `resolver` decides when the kernel is asked;
+//! `change` has it changed.
 
+pub mod change;
 mod fixed;
 mod interface;
 mod mirror;
+mod operator;
 mod pace;
 mod resolver;
 mod socket;
@@ -22,6 +25,7 @@ mod tests;
 pub use fixed::{Fixed, FixedNeighbour, FixedPort, FixedRoute, Network, NoPort};
 pub use interface::{exists, set_up};
 pub use mirror::{Asker, Config, Counts, Mirror, Update};
+pub use operator::Operator;
 
 use rustix::io::Errno;
 
