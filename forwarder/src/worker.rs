@@ -7,8 +7,11 @@ mod fragments;
 mod held;
 mod intake;
 mod pieces;
+mod trail;
+mod watch;
 mod wiring;
 
+pub use trail::{Came, HEAD, Head, Trail, Watcher};
 #[cfg(all(test, not(loom)))]
 pub(crate) use wiring::slots_written;
 pub use wiring::{NoTransmitQueue, Wiring};
@@ -19,13 +22,14 @@ use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Wa
 use crate::police::{Class, Limits, Police};
 use crate::publication::Subscription;
 use crate::stats::{PORTS, WorkerStats};
-use asking::Asking;
+use asking::{Asking, Waiter};
 use egress::Egress;
 use fragments::{Collector, Dropped};
 use held::Held;
 use packet_io::{BURST, Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
 use pieces::Way;
 use std::sync::Arc;
+use watch::{Watch, tell};
 use wiring::{Carried, Handed, Intake, Outgoing};
 
 /// Blocks of each flow table that one turn passes in search of expired entries for each of its bursts, at most.
@@ -79,6 +83,8 @@ pub(crate) struct Outlets<F, T, K, N, P> {
     asking: Asking<F>,
     collector: Collector<F>,
     stats: Arc<WorkerStats>,
+    /// Of most of the time nobody.
+    watch: Option<Box<Watch<F>>>,
 }
 
 impl<F, T, K, N, P> Outlets<F, T, K, N, P>
@@ -94,7 +100,7 @@ where
     pub fn transmit(&mut self, port: u16, frame: F) {
         match self.egress.get_mut(usize::from(port)) {
             Some(egress) => egress.push(frame, false, &self.stats),
-            None => self.drop(DropReason::NoRoute, frame),
+            None => self.drop(port, DropReason::NoRoute, frame),
         }
     }
 
@@ -119,12 +125,12 @@ where
     /// Hands a frame to the kernel interface of the port it came from.
     pub fn hand_to_kernel(&mut self, port: u16, frame: F, now: Tick) {
         if !self.kernel.exists(port) {
-            return self.drop(DropReason::NoKernelInterface, frame);
+            return self.drop(port, DropReason::NoKernelInterface, frame);
         }
         let class = Class::of(frame.bytes());
         if !self.police.admit(class, now) {
             self.stats.classes.policed[class as usize].add(1);
-            return self.drop(DropReason::KernelPoliced, frame);
+            return self.drop(port, DropReason::KernelPoliced, frame);
         }
         match self.kernel.send(port, frame) {
             Ok(()) => {
@@ -133,7 +139,7 @@ where
             }
             Err(frame) => {
                 self.stats.classes.refused[class as usize].add(1);
-                self.drop(DropReason::KernelFull, frame);
+                self.drop(port, DropReason::KernelFull, frame);
             }
         }
     }
@@ -142,7 +148,7 @@ where
     pub fn hold(&mut self, waiting: Waiting, frame: F, now: Tick) {
         self.resolver.resolve(waiting);
         if let Err(frame) = self.held.keep(waiting, frame, now) {
-            self.drop(DropReason::Unresolved, frame);
+            self.drop(waiting.port, DropReason::Unresolved, frame);
         }
     }
 
@@ -155,10 +161,10 @@ where
         match self.outgoing.get_mut(worker as usize) {
             Some(Some(outgoing)) => {
                 if outgoing.push(handed) {
-                    outgoing_flush(outgoing, &self.stats);
+                    outgoing_flush(outgoing, &self.stats, &self.watch);
                 }
             }
-            _ => self.drop(DropReason::HandoverFull, handed.frame),
+            _ => self.drop(handed.port, DropReason::HandoverFull, handed.frame),
         }
     }
 
@@ -169,10 +175,11 @@ where
         waiting as u64 + self.egress.iter().map(Egress::own_pending).sum::<u64>()
     }
 
-    /// Counts and releases a frame.
+    /// Counts and releases a frame that came by this port, or would have left by it.
     #[inline]
-    pub fn drop(&mut self, reason: DropReason, frame: F) {
+    pub fn drop(&mut self, port: u16, reason: DropReason, frame: F) {
         self.stats.drops[reason as usize].add(1);
+        tell(&self.watch, port, reason, frame.bytes());
         drop(frame);
     }
 }
@@ -215,7 +222,8 @@ where
         pipeline.meet(peers);
         let police = Police::new(Limits::default(), now);
         let (held, asking, collector) = (Held::new(), Asking::new(), Collector::new());
-        let out = Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, stats };
+        let out =
+            Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, stats, watch: None };
         Self { subscription, pipeline, receive, incoming, carried, burst: Burst::new(), out }
     }
 
@@ -233,8 +241,12 @@ where
                 let count = queue.receive(burst);
                 if count > 0 {
                     received += count;
-                    pipeline.run(&Turn { snapshot, now, port: *port }, burst, out);
-                    out.run_collected(&Turn { snapshot, now, port: *port }, pipeline);
+                    let turn = &Turn { snapshot, now, port: *port };
+                    match out.watch {
+                        None => pipeline.run(turn, burst, out),
+                        Some(_) => out.run_watched(turn, burst, pipeline, queue.number()),
+                    }
+                    out.run_collected(turn, pipeline);
                 }
                 if count < BURST {
                     break;
@@ -264,7 +276,7 @@ where
             egress.flush(&out.stats);
         }
         for outgoing in out.outgoing.iter_mut().flatten() {
-            outgoing_flush(outgoing, &out.stats);
+            outgoing_flush(outgoing, &out.stats, &out.watch);
         }
         // Where each burst may make a burst of entries, so many have to go.
         for _ in 0..(received + taken).div_ceil(BURST).max(1) {
@@ -314,6 +326,14 @@ where
         old
     }
 
+    /// Shows what happens to single frames to somebody from now on, or to nobody. Between turns, and it allocates.
+    pub fn watch(&mut self, watcher: Option<Arc<dyn Watcher>>) {
+        self.out.watch = watcher.map(|watcher| Box::new(Watch::new(watcher)));
+        for (port, egress) in (0..).zip(&mut self.out.egress) {
+            egress.watch(self.out.watch.as_ref().and_then(|watch| watch.teller(port)));
+        }
+    }
+
     /// Sends what waits to leave by a port; drops by name what does not go at once.
     pub fn abandon(&mut self, port: u16) {
         if let Some(egress) = self.out.egress.get_mut(usize::from(port)) {
@@ -348,8 +368,12 @@ where
 {
     /// A question is answered: the packets that waited for it go on, in order.
     fn resume<M: TableMemory<ConnSlot>>(&mut self, question: u32, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
-        while let Some((port, mut frame)) = self.asking.next(question) {
+        while let Some(Waiter { port, mark, mut frame, .. }) = self.asking.next(question) {
             let turn = Turn { port, ..*turn };
+            if self.watch.is_some() {
+                self.run_one_watched(&turn, frame, pipeline, mark);
+                continue;
+            }
             let verdict = pipeline.run_one(&turn, &mut frame);
             self.finish(&turn, verdict, frame);
         }
@@ -362,13 +386,14 @@ where
         if self.held.is_empty() {
             return;
         }
-        let Self { held, egress, stats, .. } = self;
+        let Self { held, egress, stats, watch, .. } = self;
         held.release(&snapshot.routes, now, news, |outcome| match (outcome, &mut *egress) {
             (held::Outcome::Send(port, frame), egress) if usize::from(port) < egress.len() => {
                 egress[usize::from(port)].push(frame, false, stats);
             }
-            (held::Outcome::Send(_, frame) | held::Outcome::Expired(frame), _) => {
+            (held::Outcome::Send(port, frame) | held::Outcome::Expired(port, frame), _) => {
                 stats.drops[DropReason::Unresolved as usize].add(1);
+                tell(watch, port, DropReason::Unresolved, frame.bytes());
                 drop(frame);
             }
         });
@@ -383,8 +408,13 @@ where
     N: Resolver,
     P: FramePool<Frame = F>,
 {
-    #[inline]
+    #[inline(always)]
     fn forward(&mut self, burst: &mut Burst<F>, ports: &[u16; BURST]) {
+        if let Some(watch) = &mut self.watch
+            && watch.leave(burst, ports)
+        {
+            return;
+        }
         let first = ports[0];
         // No early exit, so that the compiler can look at several at once.
         let together = ports[..burst.len()].iter().fold(0, |differ, port| differ | (port ^ first)) == 0;
@@ -394,25 +424,52 @@ where
         }
     }
 
+    #[inline]
+    fn consider(&mut self, frame: &F) {
+        if let Some(watch) = &mut self.watch {
+            watch.remember(frame.bytes());
+        }
+    }
+
     fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F) {
+        match self.watch {
+            None => self.dispose(turn, verdict, frame),
+            Some(_) => self.finish_watched(turn, verdict, frame),
+        }
+    }
+}
+
+impl<F, T, K, N, P> Outlets<F, T, K, N, P>
+where
+    F: Frame,
+    T: TxQueue<Frame = F>,
+    K: KernelLink<Frame = F>,
+    N: Resolver,
+    P: FramePool<Frame = F>,
+{
+    /// Does with a frame what the verdict says.
+    fn dispose(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F) {
         match verdict {
             Verdict::Transmit(port) => self.transmit(port, frame),
             Verdict::Split { port, mtu, waiting, .. } => self.split(Way { port, mtu, waiting }, frame, turn.now),
             Verdict::Kernel => self.hand_to_kernel(turn.port, frame, turn.now),
             Verdict::Hold(waiting) => self.hold(waiting, frame, turn.now),
-            Verdict::Drop(reason) => self.drop(reason, frame),
+            Verdict::Drop(reason) => self.drop(turn.port, reason, frame),
             Verdict::Collect => {
-                if let Err(Dropped(count, reason)) = self.collector.add(frame, turn.port, turn.now) {
-                    self.stats.drops[reason as usize].add(count as u64);
+                let Self { collector, stats, watch, .. } = self;
+                let dropped = |reason, port, bytes: &[u8]| tell(watch, port, reason, bytes);
+                if let Err(Dropped(count, reason)) = collector.add(frame, turn.port, turn.now, dropped) {
+                    stats.drops[reason as usize].add(count as u64);
                 }
             }
             Verdict::Ask(question) => {
-                if let Err(frame) = self.asking.keep(question, turn.port, frame) {
-                    self.drop(DropReason::HandoverFull, frame);
+                let waiter = Waiter { question, port: turn.port, mark: self.mark(), frame };
+                if let Err(frame) = self.asking.keep(waiter) {
+                    self.drop(turn.port, DropReason::HandoverFull, frame);
                 }
             }
             Verdict::HandOver(worker) => {
-                self.hand_over(worker, Handed { frame, port: turn.port, from_kernel: false });
+                self.hand_over(worker, Handed { frame, port: turn.port, from_kernel: false, mark: self.mark() });
             }
             Verdict::Answer(port, reason) => {
                 self.stats.drops[reason as usize].add(1);
@@ -424,11 +481,13 @@ where
 }
 
 /// Puts frames for another worker into its ring, and drops by name those that find no room.
-fn outgoing_flush<F>(outgoing: &mut Outgoing<F>, stats: &WorkerStats) {
+fn outgoing_flush<F: Frame>(outgoing: &mut Outgoing<F>, stats: &WorkerStats, watch: &Option<Box<Watch<F>>>) {
     let handed = outgoing.flush(|refused| {
-        let counter =
-            if refused.from_kernel { &stats.own_dropped } else { &stats.drops[DropReason::HandoverFull as usize] };
-        counter.add(1);
+        if refused.from_kernel {
+            return stats.own_dropped.add(1);
+        }
+        stats.drops[DropReason::HandoverFull as usize].add(1);
+        tell(watch, refused.port, DropReason::HandoverFull, refused.frame.bytes());
     });
     stats.handed_out.add(handed);
 }

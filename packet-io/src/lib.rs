@@ -52,6 +52,10 @@ pub trait RxQueue {
     type Frame: Frame;
     /// Appends received frames to `burst` until it is full or the queue is empty; answers how many were added.
     fn receive(&mut self, burst: &mut Burst<Self::Frame>) -> usize;
+    /// Its number among its port's, for who looks at single frames.
+    fn number(&self) -> u16 {
+        0
+    }
 }
 
 /// A transmit queue, owned by one worker.

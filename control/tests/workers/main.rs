@@ -9,3 +9,4 @@ mod packets;
 mod persistence;
 mod rig;
 mod threads;
+mod watching;

@@ -15,7 +15,7 @@ use forwarder::publication::Publisher;
 use forwarder::rss::Spread;
 use forwarder::service::Snapshot;
 use forwarder::stats::{Counter, WorkerStats};
-use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
+use forwarder::worker::{KernelLink, Resolver, Watcher, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
 use packet_io::{Burst, Frame};
 
@@ -240,6 +240,18 @@ impl Rig {
         self.settle()
     }
 
+    /// Lets somebody watch all workers, or nobody.
+    pub fn watch(&mut self, watcher: Option<&Arc<dyn Watcher>>) {
+        self.crew().workers.iter_mut().for_each(|worker| worker.watch(watcher.cloned()));
+    }
+
+    /// Gives the transmit queues of a port room for so many frames between two turns.
+    pub fn narrow(&mut self, port: u16, room: usize) {
+        for worker in &mut self.crew().workers {
+            worker.transmit_queue(port).into_iter().for_each(|queue| queue.room = room);
+        }
+    }
+
     /// Where the last frame was sent to.
     pub fn last_mac(&self) -> [u8; 6] {
         self.last_mac
@@ -269,6 +281,12 @@ impl Rig {
 
     /// Tables, counters and references between workers add up, when nothing is on its way.
     pub fn audit(&mut self) {
+        self.audit_tables();
+        self.check_identities();
+    }
+
+    /// The same without the counters of frames.
+    pub fn audit_tables(&mut self) {
         let snapshot = self.director.snapshot();
         let mut hanging = HashMap::new();
         for worker in &mut self.crew().workers {
@@ -277,7 +295,6 @@ impl Rig {
         }
         hanging.retain(|_, missing| *missing != 0);
         assert!(hanging.is_empty(), "templates and the connections that they count: {hanging:?}");
-        self.check_identities();
     }
 
     /// Connections and templates, each with its worker.

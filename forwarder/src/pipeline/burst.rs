@@ -154,6 +154,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     #[inline(never)]
     fn settle<F: Frame>(&mut self, turn: &Turn<'_>, slot: &mut Option<F>, out: &mut impl Answers<F>) -> u16 {
         let Some(frame) = slot else { return NO_PORT };
+        out.consider(frame);
         let parsed = parse(frame.bytes(), frame.checksums());
         let hash = hash(self.client(turn, &parsed), &self.secret);
         match self.decide(turn, frame, &parsed, hash) {

@@ -156,6 +156,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.not_made(choice.template);
             return Verdict::Drop(DropReason::DestinationGone);
         };
+        self.one_packet_went_to = choice.destination;
         let mut conn = new_conn(parsed, choice.destination, destination);
         if let Some(Reference(template)) = choice.template {
             conn.set_template(template);

@@ -8,7 +8,7 @@ use packet_io::TableMemory;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// A connection or template as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnView {
     /// IP protocol number; 0 for the template of a mark service.
     pub protocol: u8,
@@ -72,7 +72,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     }
 }
 
-fn conn_view(conn: &Conn, snapshot: &Snapshot, expires: u32) -> ConnView {
+pub(super) fn conn_view(conn: &Conn, snapshot: &Snapshot, expires: u32) -> ConnView {
     let request = conn.request();
     let server = match (conn.forward(), destination_of(conn, snapshot)) {
         _ if conn.is_bypass() => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),

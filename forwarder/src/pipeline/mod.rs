@@ -4,10 +4,10 @@
 //! packet); of any other packet this one, `request` (from clients, existing connections), `first` (the packet that
 //! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
 //! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
-//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave, `flush` what an operator
-//! wants away; `ledger`
-//! and `schedulers` hold what a worker knows about destinations and services. With several workers, `ownership` stands
-//! between the two stages, and `survey` finds out what connections the others have.
+//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave, `flush`
+//! what an operator wants away, `sight` tells who watches what there is to find; `ledger` and `schedulers` hold what a
+//! worker knows about destinations and services. With several workers, `ownership` stands between the two stages, and
+//! `survey` finds out what connections the others have.
 
 mod answer;
 mod audit;
@@ -28,6 +28,7 @@ mod related;
 mod reply;
 mod request;
 mod schedulers;
+mod sight;
 mod sip;
 mod steady;
 mod survey;
@@ -40,6 +41,7 @@ pub use ownership::Share;
 pub(crate) use peers::Peers;
 use persist::Templates;
 pub use persist::templates_for;
+pub use sight::{Found, Offer, Remembered, Sight};
 pub use verdict::{DropReason, Verdict, Waiting};
 
 use crate::clock::Tick;
@@ -49,7 +51,7 @@ use crate::lines;
 use crate::parse::{Kind, Parsed};
 use crate::police::Bucket;
 use crate::rss::Spread;
-use crate::service::{Destination, Snapshot};
+use crate::service::{DestId, Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
 use burst::Stage;
@@ -91,6 +93,9 @@ pub trait Answers<F> {
     /// Sends the frames of a burst, all of connections, in their order, each by its port; leaves the burst empty. Slots
     /// whose frame was taken out have port [`NO_PORT`].
     fn forward(&mut self, burst: &mut Burst<F>, ports: &[u16; BURST]);
+    /// Told of each frame that is no ordinary packet before it is decided, and perhaps changed: for who keeps what came.
+    #[inline]
+    fn consider(&mut self, _frame: &F) {}
     /// Does with the frame what the verdict says.
     fn finish(&mut self, turn: &Turn<'_>, verdict: Verdict, frame: F);
 }
@@ -124,6 +129,8 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     sweep: Option<Sweep>,
     /// Connections that have ended in this tick: their entries go in the next.
     ended: Vec<SlotId>,
+    /// Of a packet of a one-packet service nothing is left that tells which server it got; who watches asks for the last.
+    one_packet_went_to: DestId,
     paths: PathMtus,
     exits: Exits,
     /// The method of the connections whose packets came last.
@@ -160,6 +167,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             removals: 0,
             sweep: None,
             ended: lines::room(ENDED),
+            one_packet_went_to: DestId::NONE,
             paths: PathMtus::new(),
             usual: Forward::Nat,
             stage: Some(Box::default()),

@@ -1,6 +1,7 @@
 //! What waits to leave by one port: at most one burst. What the device does not take at once is offered again in the
 //! next turn, and dropped by name only when a full burst finds no room.
 
+use super::watch::Teller;
 use crate::pipeline::DropReason;
 use crate::stats::WorkerStats;
 use crate::sync::Producer;
@@ -14,6 +15,8 @@ pub(super) struct Egress<F, T> {
     pending: Burst<F>,
     /// A bit by place in `pending`: not a frame of a connection, so not counted as forwarded.
     own: u32,
+    /// Whom to tell of frames that are dropped here.
+    teller: Option<Teller>,
 }
 
 /// Where the burst goes.
@@ -41,7 +44,7 @@ fn first(n: usize) -> u32 {
 
 impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
     pub fn new(outlet: Outlet<F, T>) -> Self {
-        Self { outlet, pending: Burst::new(), own: 0 }
+        Self { outlet, pending: Burst::new(), own: 0, teller: None }
     }
 
     #[inline]
@@ -104,8 +107,18 @@ impl<F: Frame, T: TxQueue<Frame = F>> Egress<F, T> {
     pub fn abandon(&mut self, stats: &WorkerStats) {
         stats.drops[DropReason::TransmitFull as usize].add(self.own_pending());
         stats.own_dropped.add(u64::from(self.own.count_ones()));
+        if let Some(teller) = &self.teller {
+            let frames = (0..self.pending.len()).filter(|index| self.own >> index & 1 == 0);
+            let frames = frames.filter_map(|index| self.pending.get(index));
+            frames.for_each(|frame| teller.tell(DropReason::TransmitFull, frame.bytes()));
+        }
         self.pending.clear();
         self.own = 0;
+    }
+
+    /// Tells somebody, or nobody, of frames that are dropped here.
+    pub fn watch(&mut self, teller: Option<Teller>) {
+        self.teller = teller;
     }
 
     /// Frames of connections that wait here.

@@ -84,11 +84,22 @@ impl<F: Frame> Collector<F> {
         self.packets.iter().map(|packet| packet.pieces.len()).sum()
     }
 
-    /// Adds a piece that came from `port`. Pieces that cannot be kept are released; the error says how many, and why.
-    pub fn add(&mut self, frame: F, port: u16, now: Tick) -> Result<(), Dropped> {
+    /// Adds a piece that came from `port`. Pieces that cannot be kept are released; the error says how many, and why, and
+    /// `told` gets each, with its port.
+    pub fn add(
+        &mut self,
+        frame: F,
+        port: u16,
+        now: Tick,
+        told: impl Fn(DropReason, u16, &[u8]),
+    ) -> Result<(), Dropped> {
+        let dropped = |reason, bytes: &[u8]| {
+            told(reason, port, bytes);
+            Err(Dropped(1, reason))
+        };
         let parsed = parse(frame.bytes(), frame.checksums());
         let Some(at) = fragment(frame.bytes(), &parsed) else {
-            return Err(Dropped(1, DropReason::ShortTransport));
+            return dropped(DropReason::ShortTransport, frame.bytes());
         };
         let key = Key { addresses: parsed.addresses, id: at.id, protocol: parsed.protocol };
         let index = match self.packets.iter().position(|packet| packet.key == key) {
@@ -98,14 +109,14 @@ impl<F: Frame> Collector<F> {
                     self.packets.push(Packet { key, since: now, pieces });
                     self.packets.len() - 1
                 }
-                None => return Err(Dropped(1, DropReason::FragmentLimit)),
+                None => return dropped(DropReason::FragmentLimit, frame.bytes()),
             },
         };
         let packet = &mut self.packets[index];
         let (start, end) = (u32::from(at.offset), u32::from(at.offset) + u32::from(at.length));
         let place = packet.pieces.partition_point(|piece| piece.at.offset < at.offset);
         if packet.pieces.get(place).is_some_and(|same| (same.at.offset, same.at.length) == (at.offset, at.length)) {
-            return Err(Dropped(1, DropReason::FragmentDuplicate));
+            return dropped(DropReason::FragmentDuplicate, frame.bytes());
         }
         let end_of = |piece: &Piece<F>| u32::from(piece.at.offset) + u32::from(piece.at.length);
         let overlaps = place.checked_sub(1).is_some_and(|before| end_of(&packet.pieces[before]) > start)
@@ -113,10 +124,15 @@ impl<F: Frame> Collector<F> {
             || packet.pieces.last().is_some_and(|last| !last.at.more && end_of(last) < end);
         // Pieces but the last are multiples of 8 bytes (RFC 791).
         if overlaps || (at.more && (at.length == 0 || !at.length.is_multiple_of(8))) {
-            return Err(Dropped(1 + self.forget(index), DropReason::FragmentOverlap));
+            let _: Result<(), _> = dropped(DropReason::FragmentOverlap, frame.bytes());
+            return Err(Dropped(
+                1 + self.forget(index, DropReason::FragmentOverlap, &told),
+                DropReason::FragmentOverlap,
+            ));
         }
         if packet.pieces.len() == PIECES {
-            return Err(Dropped(1 + self.forget(index), DropReason::FragmentLimit));
+            let _: Result<(), _> = dropped(DropReason::FragmentLimit, frame.bytes());
+            return Err(Dropped(1 + self.forget(index, DropReason::FragmentLimit, &told), DropReason::FragmentLimit));
         }
         packet.pieces.insert(place, Piece { at, parsed, port, frame });
         if packet.is_whole() {
@@ -127,19 +143,19 @@ impl<F: Frame> Collector<F> {
         Ok(())
     }
 
-    /// Drops the packets that have waited too long; answers how many pieces that were.
-    pub fn expire(&mut self, now: Tick) -> usize {
+    /// Drops the packets that have waited too long; answers how many pieces that were. `told` gets each, with its port.
+    pub fn expire(&mut self, now: Tick, told: impl Fn(DropReason, u16, &[u8])) -> usize {
         let mut dropped = 0;
         while let Some(index) = self.packets.iter().position(|packet| now.since(packet.since) > PATIENCE) {
-            dropped += self.forget(index);
+            dropped += self.forget(index, DropReason::FragmentTimeout, &told);
         }
         dropped
     }
 
-    fn forget(&mut self, index: usize) -> usize {
+    fn forget(&mut self, index: usize, reason: DropReason, told: &impl Fn(DropReason, u16, &[u8])) -> usize {
         let Packet { mut pieces, .. } = self.packets.swap_remove(index);
         let count = pieces.len();
-        pieces.clear();
+        pieces.drain(..).for_each(|piece| told(reason, piece.port, piece.frame.bytes()));
         self.spare.push(pieces);
         count
     }
@@ -264,6 +280,8 @@ mod tests {
     use packet_io::memory::{MemFrame, MemPool};
     use proptest::prelude::*;
 
+    fn nobody(_: DropReason, _: u16, _: &[u8]) {}
+
     /// A UDP packet with this many bytes of data, in an Ethernet frame.
     fn packet(data: usize, id: u16) -> Vec<u8> {
         let mut bytes = vec![2; 12];
@@ -312,11 +330,11 @@ mod tests {
                 let frame = frames.swap_remove((state >> 33) as usize % frames.len());
                 if twice && !frames.is_empty() {
                     let copy = pool.frame(frame.bytes()).unwrap();
-                    prop_assert!(collector.add(copy, 0, Tick(0)).is_ok());
-                    dropped += collector.add(frame, 0, Tick(0)).unwrap_err().0;
+                    prop_assert!(collector.add(copy, 0, Tick(0), nobody).is_ok());
+                    dropped += collector.add(frame, 0, Tick(0), nobody).unwrap_err().0;
                 } else {
                     prop_assert!(collector.next().is_none(), "whole without all of its pieces");
-                    prop_assert!(collector.add(frame, 0, Tick(0)).is_ok());
+                    prop_assert!(collector.add(frame, 0, Tick(0), nobody).is_ok());
                 }
             }
             let (ready, longest) = collector.next().expect("all pieces are there");
@@ -335,10 +353,10 @@ mod tests {
         let mut pool = MemPool::new(100);
         let mut collector = Collector::new();
         for piece in pieces(&packet(4000, 1), 1500, &mut pool).into_iter().skip(1) {
-            assert!(collector.add(piece, 0, Tick(5)).is_ok());
+            assert!(collector.add(piece, 0, Tick(5), nobody).is_ok());
         }
-        assert_eq!(collector.expire(Tick(5 + PATIENCE)), 0);
-        assert_eq!(collector.expire(Tick(6 + PATIENCE)), 2);
+        assert_eq!(collector.expire(Tick(5 + PATIENCE), nobody), 0);
+        assert_eq!(collector.expire(Tick(6 + PATIENCE), nobody), 2);
         assert_eq!((collector.len(), pool.in_use()), (0, 0));
     }
 
@@ -348,8 +366,8 @@ mod tests {
         let mut collector = Collector::new();
         let (big, small) = (pieces(&packet(4000, 1), 1500, &mut pool), pieces(&packet(4000, 1), 1000, &mut pool));
         let mut big = big.into_iter();
-        assert!(collector.add(big.next().unwrap(), 0, Tick(0)).is_ok());
-        let Dropped(count, reason) = collector.add(small.into_iter().nth(1).unwrap(), 0, Tick(0)).unwrap_err();
+        assert!(collector.add(big.next().unwrap(), 0, Tick(0), nobody).is_ok());
+        let Dropped(count, reason) = collector.add(small.into_iter().nth(1).unwrap(), 0, Tick(0), nobody).unwrap_err();
         assert_eq!((count, reason), (2, DropReason::FragmentOverlap));
         drop(big);
         assert_eq!((collector.len(), pool.in_use()), (0, 0));
@@ -362,13 +380,17 @@ mod tests {
         let mut refused = 0;
         for id in 0..200 {
             let first = pieces(&packet(4000, id), 1500, &mut pool).swap_remove(0);
-            refused += collector.add(first, 0, Tick(0)).is_err_and(|Dropped(_, why)| why == DropReason::FragmentLimit)
-                as usize;
+            refused += collector
+                .add(first, 0, Tick(0), nobody)
+                .is_err_and(|Dropped(_, why)| why == DropReason::FragmentLimit) as usize;
         }
         assert_eq!((collector.len(), refused), (PACKETS, 200 - PACKETS));
         let tiny = pieces(&packet(4000, 0), 60, &mut pool);
-        let lost: usize =
-            tiny.into_iter().filter_map(|piece| collector.add(piece, 0, Tick(0)).err()).map(|dropped| dropped.0).sum();
+        let lost: usize = tiny
+            .into_iter()
+            .filter_map(|piece| collector.add(piece, 0, Tick(0), nobody).err())
+            .map(|dropped| dropped.0)
+            .sum();
         assert!(lost > PIECES && collector.len() <= PACKETS - 1 + PIECES);
         drop(collector);
         assert_eq!(pool.in_use(), 0);

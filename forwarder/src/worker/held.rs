@@ -23,8 +23,8 @@ pub(super) struct Held<F> {
 pub(super) enum Outcome<F> {
     /// It has its MAC address and leaves by this port.
     Send(u16, F),
-    /// Nobody answered.
-    Expired(F),
+    /// Nobody answered; it would have left by this port.
+    Expired(u16, F),
 }
 
 impl<F: Frame> Held<F> {
@@ -67,7 +67,7 @@ impl<F: Frame> Held<F> {
                     *destination = mac;
                     done(Outcome::Send(waiting.port, frame));
                 }
-                _ => done(Outcome::Expired(frame)),
+                _ => done(Outcome::Expired(waiting.port, frame)),
             }
         }
     }

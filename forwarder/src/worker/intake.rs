@@ -2,8 +2,8 @@
 
 use super::egress::Leaving;
 use super::wiring::Handed;
-use super::{KernelLink, Outlets, Resolver};
-use crate::pipeline::{ConnSlot, Pipeline, Share, Turn};
+use super::{Came, KernelLink, Outlets, Resolver};
+use crate::pipeline::{ConnSlot, Pipeline, Share, Turn, Verdict};
 use crate::sync::Consumer;
 use packet_io::{BURST, Burst, Frame, FramePool, TableMemory, TxQueue};
 
@@ -30,25 +30,41 @@ where
         }
         let mut turn = *turn;
         let mut of_kernel = 0;
-        for Handed { frame, port, from_kernel } in chunk {
+        let mut marks = [0; BURST];
+        for Handed { frame, port, from_kernel, mark } in chunk {
             if from_kernel {
                 of_kernel += 1;
-                self.send_for_kernel(frame, &Turn { port, ..turn }, pipeline);
+                self.send_for_kernel(frame, &Turn { port, ..turn }, pipeline, mark);
                 continue;
             }
             // A burst is of one port.
             if port != turn.port && !burst.is_empty() {
-                pipeline.run_handed_over(&turn, burst, self);
+                self.run_handed_over(&turn, burst, &marks, pipeline);
             }
             turn.port = port;
+            marks[burst.len() % BURST] = mark;
             let _ = burst.push(frame);
         }
         if !burst.is_empty() {
-            pipeline.run_handed_over(&turn, burst, self);
+            self.run_handed_over(&turn, burst, &marks, pipeline);
         }
         self.run_collected(&turn, pipeline);
         self.stats.handed_in.add((count - of_kernel) as u64);
         count
+    }
+
+    #[inline]
+    fn run_handed_over<M: TableMemory<ConnSlot>>(
+        &mut self,
+        turn: &Turn<'_>,
+        burst: &mut Burst<F>,
+        marks: &[u32; BURST],
+        pipeline: &mut Pipeline<M>,
+    ) {
+        match self.watch {
+            None => pipeline.run_handed_over(turn, burst, self),
+            Some(_) => self.run_handed_over_watched(turn, burst, marks, pipeline),
+        }
     }
 
     /// Sends ready frames of a worker without a queue of this port, a burst at most.
@@ -80,16 +96,28 @@ where
             for frame in burst.drain() {
                 self.stats.from_kernel.add(1);
                 match pipeline.owner_of_kernel_frame(turn, &frame) {
-                    Some(owner) => self.hand_over(owner, Handed { frame, port, from_kernel: true }),
-                    None => self.send_for_kernel(frame, &Turn { port, ..*turn }, pipeline),
+                    Some(owner) => self.hand_over(owner, Handed { frame, port, from_kernel: true, mark: 0 }),
+                    None => self.send_for_kernel(frame, &Turn { port, ..*turn }, pipeline, 0),
                 }
             }
         }
     }
 
-    fn send_for_kernel<M: TableMemory<ConnSlot>>(&mut self, frame: F, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
+    /// `follows` is the number of the trail that led here, or 0.
+    fn send_for_kernel<M: TableMemory<ConnSlot>>(
+        &mut self,
+        frame: F,
+        turn: &Turn<'_>,
+        pipeline: &mut Pipeline<M>,
+        follows: u32,
+    ) {
+        self.begin(pipeline, turn, &frame, Came::FromKernel, follows);
         if let Some(frame) = pipeline.from_kernel(turn, frame) {
+            if let Some(watch) = &mut self.watch {
+                watch.decided(Verdict::Transmit(turn.port), frame.bytes());
+            }
             self.transmit_own(turn.port, frame);
         }
+        self.end(pipeline, turn);
     }
 }

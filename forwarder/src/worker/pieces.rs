@@ -3,7 +3,8 @@
 
 use super::egress::Egress;
 use super::held::Held;
-use super::{KernelLink, Outlets, Resolver, fragments};
+use super::watch::{Watch, tell};
+use super::{Came, KernelLink, Outlets, Resolver, fragments};
 use crate::clock::Tick;
 use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
 use crate::rewrite::fragment;
@@ -33,18 +34,28 @@ where
     pub(super) fn run_collected<M: TableMemory<ConnSlot>>(&mut self, turn: &Turn<'_>, pipeline: &mut Pipeline<M>) {
         while let Some((ready, longest)) = self.collector.next() {
             let turn = Turn { port: ready.port, ..*turn };
+            let count = ready.len();
+            let Self { collector, watch, .. } = self;
+            if let Some(watch) = watch {
+                watch.begin(pipeline, &turn, &collector.whole, Came::Whole(count as u16), 0);
+            }
             let verdict = match longest {
                 0 => Verdict::Drop(DropReason::FragmentLimit),
-                _ => pipeline.run_one(&turn, &mut self.collector.whole),
+                _ => pipeline.run_one(&turn, &mut collector.whole),
             };
-            let count = ready.len();
+            if let Some(watch) = watch {
+                watch.decided(verdict, collector.whole.bytes());
+            }
+            let mut dropped = None;
             match verdict {
                 Verdict::Kernel if self.collector.whole.addresses() == ready.addresses() => {
                     self.finish_pieces(&turn, verdict, ready);
+                    self.end(pipeline, &turn);
                     continue;
                 }
                 Verdict::HandOver(_) | Verdict::Ask(_) => {
                     self.finish_pieces(&turn, verdict, ready);
+                    self.end(pipeline, &turn);
                     continue;
                 }
                 // It was translated for the director's own kernel.
@@ -59,14 +70,23 @@ where
                     let way = Way { port: waiting.port, mtu: longest, waiting: Some(waiting) };
                     self.send_whole(way, count, turn.now);
                 }
-                Verdict::Drop(reason) => self.stats.drops[reason as usize].add(count as u64),
+                Verdict::Drop(reason) => dropped = Some(reason),
                 Verdict::Answer(port, reason) => {
-                    self.stats.drops[reason as usize].add(count as u64);
+                    dropped = Some(reason);
                     self.answer_whole(port);
                 }
-                Verdict::Collect => self.stats.drops[DropReason::FragmentOverlap as usize].add(count as u64),
+                Verdict::Collect => dropped = Some(DropReason::FragmentOverlap),
             }
-            self.collector.finish(ready, |_, piece| drop(piece));
+            self.end(pipeline, &turn);
+            let Self { collector, stats, watch, .. } = self;
+            if let Some(reason) = dropped {
+                stats.drops[reason as usize].add(count as u64);
+            }
+            collector.finish(ready, |port, piece| {
+                if let Some(reason) = dropped {
+                    tell(watch, port, reason, piece.bytes());
+                }
+            });
         }
     }
 
@@ -81,11 +101,11 @@ where
 
     /// Sends the packet that was put together from `count` fragments, in fragments again.
     fn send_whole(&mut self, way: Way, count: usize, now: Tick) {
-        let Self { egress, held, pool, stats, collector, resolver, .. } = self;
+        let Self { egress, held, pool, stats, collector, resolver, watch, .. } = self;
         if let Some(waiting) = way.waiting {
             resolver.resolve(waiting);
         }
-        cut(collector.whole.bytes(), count as u64, way, now, egress, held, pool, stats);
+        cut(collector.whole.bytes(), count as u64, way, now, egress, held, pool, stats, watch);
     }
 
     /// Hands the packet that was put together from `count` fragments to the kernel, in fragments of at most `mtu` bytes.
@@ -96,6 +116,7 @@ where
         let whole = ethernet::payload(bytes)
             .is_some_and(|(_, l3)| fragment::split(bytes, l3, mtu, pool, |piece| pieces.push(piece)));
         if !whole {
+            tell(&self.watch, turn.port, DropReason::NoBuffer, self.collector.whole.bytes());
             return self.stats.drops[DropReason::NoBuffer as usize].add(count as u64);
         }
         // Cut anew they are as many as came or fewer; all that came went to the kernel.
@@ -118,7 +139,8 @@ where
     }
 
     pub(super) fn expire_fragments(&mut self, now: Tick) {
-        let expired = self.collector.expire(now);
+        let Self { collector, watch, .. } = self;
+        let expired = collector.expire(now, |reason, port, bytes| tell(watch, port, reason, bytes));
         if expired > 0 {
             self.stats.drops[DropReason::FragmentTimeout as usize].add(expired as u64);
         }
@@ -126,11 +148,11 @@ where
 
     /// Sends a frame in fragments; the first counts as the forwarded frame.
     pub(super) fn split(&mut self, way: Way, frame: F, now: Tick) {
-        let Self { egress, held, pool, stats, resolver, .. } = self;
+        let Self { egress, held, pool, stats, resolver, watch, .. } = self;
         if let Some(waiting) = way.waiting {
             resolver.resolve(waiting);
         }
-        cut(frame.bytes(), 1, way, now, egress, held, pool, stats);
+        cut(frame.bytes(), 1, way, now, egress, held, pool, stats, watch);
     }
 }
 
@@ -146,6 +168,7 @@ fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
     held: &mut Held<F>,
     pool: &mut P,
     stats: &WorkerStats,
+    watch: &Option<Box<Watch<F>>>,
 ) {
     let mut left = count;
     let sent = match (egress.get_mut(usize::from(way.port)), ethernet::payload(bytes)) {
@@ -157,7 +180,8 @@ fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
                 // A frame that waits counts as one that came; one more than came must not.
                 Some(_) if own => stats.own_dropped.add(1),
                 Some(waiting) => {
-                    if held.keep(waiting, fragment, now).is_err() {
+                    if let Err(fragment) = held.keep(waiting, fragment, now) {
+                        tell(watch, way.port, DropReason::Unresolved, fragment.bytes());
                         stats.drops[DropReason::Unresolved as usize].add(1);
                     }
                 }
@@ -165,5 +189,10 @@ fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
         }),
         _ => false,
     };
-    if sent { stats.forwarded.add(left) } else { stats.drops[DropReason::NoBuffer as usize].add(left) }
+    if sent {
+        stats.forwarded.add(left);
+    } else {
+        tell(watch, way.port, DropReason::NoBuffer, bytes);
+        stats.drops[DropReason::NoBuffer as usize].add(left);
+    }
 }

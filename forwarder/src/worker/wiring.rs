@@ -22,6 +22,8 @@ pub(super) struct Handed<F> {
     pub port: u16,
     /// The kernel sends it; else it was received.
     pub from_kernel: bool,
+    /// The number of its trail, or 0.
+    pub mark: u32,
 }
 
 /// The frames for one other worker.
@@ -251,7 +253,7 @@ mod loom_tests {
             let mut refused = Vec::new();
             let mut handed = 0;
             for frame in frames {
-                outgoing.push(Handed { frame, port: 0, from_kernel: false });
+                outgoing.push(Handed { frame, port: 0, from_kernel: false, mark: 0 });
                 handed += outgoing.flush(|back| refused.push(back.frame.bytes()[0]));
             }
             let taken = taker.join().unwrap();

@@ -1,0 +1,338 @@
+//! Packets that somebody watches are treated as if nobody did, and everything that is told of them is so.
+
+use crate::ownership::{VIP, client, service};
+use crate::packets::{ACK, SYN, datagram, endpoints, ip, tcp, udp, unreachable};
+use crate::rig::{FULL, INSIDE, OUTSIDE, Rig};
+use forwarder::conn::Direction;
+use forwarder::pipeline::{DropReason, Remembered, Sight, Verdict};
+use forwarder::worker::{Came, Trail, Watcher};
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+/// Keeps all that it is told.
+#[derive(Debug, Default)]
+struct Notes {
+    trails: bool,
+    drops: bool,
+    /// Only of this client.
+    client: Option<Ipv4Addr>,
+    numbers: AtomicU32,
+    kept: Mutex<Vec<Trail>>,
+    dropped: Mutex<Vec<(u16, DropReason, Vec<u8>)>>,
+}
+
+impl Watcher for Notes {
+    fn wants_trails(&self) -> bool {
+        self.trails
+    }
+    fn wants_drops(&self) -> bool {
+        self.drops
+    }
+    fn wants(&self, sight: &Sight) -> bool {
+        self.client.is_none_or(|client| sight.concerns_client(client))
+    }
+    fn number(&self) -> u32 {
+        self.numbers.fetch_add(1, Relaxed) + 1
+    }
+    fn keep(&self, trail: &Trail) {
+        self.kept.lock().unwrap().push(*trail);
+    }
+    fn dropped(&self, port: u16, reason: DropReason, bytes: &[u8], length: usize) {
+        assert!(bytes.len() <= length);
+        self.dropped.lock().unwrap().push((port, reason, bytes.to_vec()));
+    }
+}
+
+/// Every way of forwarding, and everything that a service may have.
+const SERVICES: &str = "
+    -A -t 172.16.0.1:80 -s wlc
+    -a -t 172.16.0.1:80 -r 192.168.1.2:8080 -m -x 6
+    -a -t 172.16.0.1:80 -r 192.168.1.3:8080 -m
+    -A -u 172.16.0.1:53 -s rr
+    -a -u 172.16.0.1:53 -r 192.168.1.2:5353 -m
+    -a -u 172.16.0.1:53 -r 192.168.1.4:53 -g
+    -a -u 172.16.0.1:53 -r 192.168.1.5:53 -i
+    -A -t 172.16.0.1:443 -s wrr -p 60
+    -a -t 172.16.0.1:443 -r 192.168.1.6:443 -i
+    -a -t 172.16.0.1:443 -r 192.168.1.7:443 -i
+    -A -u 172.16.0.1:123 -s rr -o
+    -a -u 172.16.0.1:123 -r 192.168.1.8:123 -m
+    -A -t 172.16.0.2:80 -s rr
+";
+
+fn rig(workers: usize) -> Rig {
+    let mut rig = Rig::new(&vec![FULL; workers]);
+    rig.ipvsadm(SERVICES);
+    rig
+}
+
+fn notes(notes: Notes) -> (Arc<Notes>, Arc<dyn Watcher>) {
+    let notes = Arc::new(notes);
+    (notes.clone(), notes)
+}
+
+fn all() -> Notes {
+    Notes { trails: true, drops: true, ..Notes::default() }
+}
+
+/// Identifications that the director chooses differ with the order in which it looks at packets of one burst.
+fn without_id(mut packet: Vec<u8>) -> Vec<u8> {
+    if matches!(packet[9], 1 | 4) {
+        packet[4..6].fill(0);
+        packet[10..12].fill(0);
+    }
+    packet
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A packet by this queue, of this kind, client and number.
+    Come(usize, u8, u8, u16),
+    Turn(usize),
+    Settle,
+    Wait(u32),
+    /// The watcher comes or goes.
+    Watch(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        30 => (0..3_usize, 0..18_u8, 0..6_u8, 0..40_u16).prop_map(|(queue, kind, client, n)| Step::Come(queue, kind, client, n)),
+        3 => (0..3_usize).prop_map(Step::Turn),
+        1 => Just(Step::Settle),
+        1 => (1..900_u32).prop_map(Step::Wait),
+        1 => any::<bool>().prop_map(Step::Watch),
+    ]
+}
+
+/// The port that a packet comes by, and the packet.
+fn packet(kind: u8, number: u8, n: u16) -> (u16, Vec<u8>) {
+    let client = client(u16::from(number));
+    let server = |last, port| SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, last), port);
+    let whole = datagram(client.port(), 53, &[number; 1000]);
+    let mut odd = udp(client, service(53), b"?");
+    match kind {
+        0 => (OUTSIDE, tcp(client, service(80), SYN, b"")),
+        1 => (OUTSIDE, tcp(client, service(80), ACK, &n.to_be_bytes())),
+        2 => (INSIDE, tcp(server(2 + (n % 2) as u8, 8080), client, SYN | ACK, b"")),
+        3 => (INSIDE, tcp(server(2 + (n % 2) as u8, 8080), client, ACK, &n.to_be_bytes())),
+        4 => (OUTSIDE, tcp(client, service(80), 1 | ACK, b"")),
+        5 | 6 => (OUTSIDE, udp(client, service(53), &n.to_be_bytes())),
+        7 => (INSIDE, udp(server(2, 5353), client, &n.to_be_bytes())),
+        8 => (OUTSIDE, tcp(client, service(443), SYN, b"")),
+        9 => (OUTSIDE, tcp(client, service(443), ACK, &vec![0; usize::from(n) * 40])),
+        10 => (OUTSIDE, udp(client, service(123), &n.to_be_bytes())),
+        // No server; no service; not for anybody here.
+        11 => (OUTSIDE, tcp(client, SocketAddrV4::new(Ipv4Addr::new(172, 16, 0, 2), 80), SYN, b"")),
+        12 => (OUTSIDE, tcp(client, SocketAddrV4::new(VIP, 22), SYN, b"")),
+        13 => (INSIDE, unreachable(Ipv4Addr::new(192, 168, 1, 2), *client.ip(), &udp(client, server(2, 5353), b"?"))),
+        14 => (OUTSIDE, ip(*client.ip(), VIP, 17, n % 4, 0x2000, &whole[..504])),
+        15 => (OUTSIDE, ip(*client.ip(), VIP, 17, n % 4, 63, &whole[504..])),
+        16 => {
+            // Its time to live is over.
+            odd[8] = 1;
+            let sum = u16::from_be_bytes([odd[10], odd[11]]).wrapping_add(0x3f00);
+            odd[10..12].copy_from_slice(&sum.to_be_bytes());
+            (OUTSIDE, odd)
+        }
+        _ => {
+            odd[10] ^= 0xff;
+            (OUTSIDE, odd)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn who_watches_changes_nothing(
+        workers in 1..4_usize,
+        trails in any::<bool>(),
+        drops in any::<bool>(),
+        one in prop::option::of(0..6_u16),
+        room in prop_oneof![Just(usize::MAX), 1..40_usize],
+        steps in prop::collection::vec(step(), 1..300),
+    ) {
+        let (notes, watcher) = notes(Notes { trails, drops, client: one.map(|n| *client(n).ip()), ..Notes::default() });
+        let (mut plain, mut watched) = (rig(workers), rig(workers));
+        watched.watch(Some(&watcher));
+        let (mut watching, mut came) = (true, 0);
+        for rig in [&mut plain, &mut watched] {
+            rig.narrow(INSIDE, room);
+        }
+        for step in steps {
+            if let Step::Watch(on) = step {
+                watched.watch(on.then_some(&watcher));
+                watching &= on;
+                continue;
+            }
+            came += usize::from(matches!(step, Step::Come(..)));
+            for rig in [&mut plain, &mut watched] {
+                match step {
+                    Step::Come(queue, kind, client, n) => {
+                        let (port, packet) = packet(kind, client, n);
+                        rig.receive(queue % workers, port, &packet);
+                    }
+                    Step::Turn(worker) => _ = rig.turn(worker % workers),
+                    Step::Settle => {}
+                    Step::Wait(ticks) => rig.wait(ticks),
+                    Step::Watch(_) => {}
+                }
+            }
+            if let Step::Settle = step {
+                same(&mut plain, &mut watched)?;
+            }
+        }
+        same(&mut plain, &mut watched)?;
+        if !watching {
+            return Ok(());
+        }
+        // Each frame that came has a trail, and each that was dropped was told of by its name.
+        let kept = notes.kept.lock().unwrap();
+        let received = kept.iter().filter(|trail| matches!(trail.came, Came::Received(_))).count();
+        if trails && one.is_none() {
+            prop_assert_eq!(received, came);
+        }
+        prop_assert!(trails || kept.is_empty());
+        let mut told: HashMap<&str, u64> = HashMap::new();
+        for (_, reason, _) in notes.dropped.lock().unwrap().iter() {
+            *told.entry(reason.name()).or_default() += 1;
+        }
+        for reason in DropReason::ALL {
+            let expected = if drops { watched.dropped(*reason) } else { 0 };
+            prop_assert_eq!(told.remove(reason.name()).unwrap_or_default(), expected, "{}", reason.name());
+        }
+    }
+}
+
+/// Lets both come to rest, and compares everything that can be seen of them.
+fn same(plain: &mut Rig, watched: &mut Rig) -> Result<(), TestCaseError> {
+    let sent = [plain.settle(), watched.settle()]
+        .map(|sent| sent.into_iter().map(|(port, packet)| (port, without_id(packet))).collect::<Vec<_>>());
+    prop_assert_eq!(&sent[0], &sent[1]);
+    prop_assert_eq!(plain.to_kernel(), watched.to_kernel());
+    prop_assert_eq!(plain.connections(), watched.connections());
+    let counters = |rig: &Rig| rig.stats.iter().map(|stats| format!("{stats:#?}")).collect::<Vec<_>>();
+    prop_assert_eq!(counters(plain), counters(watched));
+    watched.audit_tables();
+    (0..watched.stats.len()).for_each(|worker| watched.check_worker(worker));
+    Ok(())
+}
+
+/// The trails of packets that are sent one after the other.
+fn trails(rig: &mut Rig, notes: &Notes, worker: usize, port: u16, packet: &[u8]) -> Vec<Trail> {
+    rig.send(worker, port, packet);
+    std::mem::take(&mut *notes.kept.lock().unwrap())
+}
+
+#[test]
+fn a_trail_says_what_was_found_and_decided() {
+    let (notes, watcher) = notes(all());
+    let mut rig = rig(1);
+    rig.watch(Some(&watcher));
+    let (client, mac) = (client(1), [2, 0, 0, 0, 0, 0xfe]);
+    // A new connection.
+    let [trail] = trails(&mut rig, &notes, 0, OUTSIDE, &tcp(client, service(80), SYN, b""))[..] else { panic!() };
+    let offer = trail.sight.offer.expect("a service");
+    assert_eq!((offer.scheduler, offer.mark, offer.template), ("wlc", 0, Remembered::Nothing));
+    assert!(trail.made && trail.sight.found.is_none() && !trail.no_room);
+    let made = trail.connection.expect("a connection");
+    assert_eq!((made.view.client, made.view.state), (client, "SYN_RECV"));
+    assert_eq!((trail.verdict, trail.neighbour), (Verdict::Transmit(INSIDE), Some(*made.view.server.ip())));
+    assert_eq!(trail.before.bytes()[6..12], mac);
+    assert_eq!(endpoints(&trail.after.bytes()[14..], 0), (client, made.view.server));
+    assert_eq!((trail.came, trail.worker, trail.port, trail.follows), (Came::Received(0), 0, OUTSIDE, 0));
+    // Its reply goes back from the service.
+    let reply = tcp(made.view.server, client, SYN | ACK, b"");
+    let [trail] = trails(&mut rig, &notes, 0, INSIDE, &reply)[..] else { panic!() };
+    let (found, after) = (trail.sight.found.expect("known"), trail.connection.expect("it lives"));
+    assert_eq!((found.direction, found.view.state, after.view.state), (Direction::Reply, "SYN_RECV", "SYN_RECV"));
+    assert!(!trail.made && found.view.target == service(80));
+    assert_eq!((trail.verdict, trail.neighbour), (Verdict::Transmit(OUTSIDE), Some(Ipv4Addr::new(10, 0, 0, 254))));
+    assert_eq!(endpoints(&trail.after.bytes()[14..], 0), (service(80), client));
+    // A state changes; then ordinary packets go the ordinary way, and have trails too.
+    for before in ["SYN_RECV", "ESTABLISHED", "ESTABLISHED"] {
+        let [trail] = trails(&mut rig, &notes, 0, OUTSIDE, &tcp(client, service(80), ACK, b"data"))[..] else {
+            panic!()
+        };
+        let (found, after) = (trail.sight.found.expect("known"), trail.connection.expect("it lives"));
+        assert_eq!((found.view.state, after.view.state), (before, "ESTABLISHED"));
+        assert_eq!(endpoints(&trail.after.bytes()[14..], 0), (client, made.view.server));
+    }
+    // Nobody can serve: the client is told, and what came is kept as it came.
+    let refused = tcp(client, SocketAddrV4::new(Ipv4Addr::new(172, 16, 0, 2), 80), SYN, b"");
+    let [trail] = trails(&mut rig, &notes, 0, OUTSIDE, &refused)[..] else { panic!() };
+    assert_eq!(trail.verdict, Verdict::Answer(OUTSIDE, DropReason::NoDestination));
+    let dropped = std::mem::take(&mut *notes.dropped.lock().unwrap());
+    let [(OUTSIDE, DropReason::NoDestination, bytes)] = &dropped[..] else { panic!("{dropped:?}") };
+    assert_eq!(bytes[14..], refused);
+    // A server of a service without connections.
+    let [trail] = trails(&mut rig, &notes, 0, OUTSIDE, &udp(client, service(123), b"?"))[..] else { panic!() };
+    let server = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 8), 123);
+    assert_eq!((trail.one_packet_server, trail.connection.map(|_| ())), (Some(server), None));
+    // The first packet makes a template, and the next is scheduled by it.
+    for (port, remembers) in [(1, false), (2, true)] {
+        let client = SocketAddrV4::new(*client.ip(), port);
+        let [trail] = trails(&mut rig, &notes, 0, OUTSIDE, &tcp(client, service(443), SYN, b""))[..] else { panic!() };
+        let template = trail.sight.offer.expect("a service").template;
+        assert_eq!(matches!(template, Remembered::Server(_)), remembers, "{template:?}");
+        assert!(trail.connection.is_some_and(|made| made.templated));
+    }
+    rig.watch(None);
+    assert_eq!(trails(&mut rig, &notes, 0, OUTSIDE, &tcp(client, service(80), ACK, b"")).len(), 0);
+}
+
+#[test]
+fn a_trail_leads_on_to_the_worker_that_decides() {
+    let (notes, watcher) = notes(all());
+    let mut rig = rig(3);
+    rig.watch(Some(&watcher));
+    let (mut handed, mut asked) = (0, 0);
+    for number in 0..60 {
+        for (port, service) in [(OUTSIDE, service(80)), (OUTSIDE, service(443))] {
+            let way = trails(&mut rig, &notes, 0, port, &tcp(client(number), service, SYN, b""));
+            let (first, last) = (way.first().expect("a trail"), way.last().expect("a trail"));
+            assert!(way.is_sorted_by(|one, next| next.follows == one.number), "client {number}: {way:?}");
+            assert_eq!((first.follows, first.came, first.worker), (0, Came::Received(0), 0));
+            for pair in way.windows(2) {
+                match pair[0].verdict {
+                    Verdict::HandOver(worker) => {
+                        handed += 1;
+                        assert_eq!((pair[1].worker, pair[1].came), (worker, Came::HandedOver));
+                    }
+                    Verdict::Ask(_) => {
+                        asked += 1;
+                        assert_eq!((pair[1].worker, pair[1].came), (pair[0].worker, Came::Answered));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(last.made && last.verdict == Verdict::Transmit(INSIDE), "{last:?}");
+        }
+    }
+    assert!(handed > 60 && asked > 20, "{handed} {asked}");
+}
+
+#[test]
+fn only_what_is_wanted_is_kept() {
+    let (notes, watcher) = notes(Notes { client: Some(*client(3).ip()), ..all() });
+    let mut rig = rig(2);
+    rig.watch(Some(&watcher));
+    let mut sent = Vec::new();
+    for number in 0..6 {
+        rig.receive(0, OUTSIDE, &udp(client(number), service(53), b"?"));
+    }
+    sent.extend(rig.settle());
+    // Its replies, and what routers say about it, are its too.
+    rig.send(1, INSIDE, &unreachable(Ipv4Addr::new(192, 168, 1, 77), *client(0).ip(), &sent[0].1));
+    rig.send(1, INSIDE, &unreachable(Ipv4Addr::new(192, 168, 1, 77), VIP, &udp(client(3), service(53), b"?")));
+    let kept = notes.kept.lock().unwrap();
+    assert!(kept.iter().any(|trail| trail.sight.parsed.protocol == 1));
+    for trail in kept.iter() {
+        assert_eq!(trail.sight.about.source(), client(3), "{trail:?}");
+    }
+}
