@@ -3,8 +3,8 @@
 use clap::Parser;
 use forwarder::clock::Tick;
 use forwarder::flow_table::Slot;
+use forwarder::pipeline::BURSTS;
 use forwarder::pipeline::ConnSlot;
-use forwarder::worker::BURSTS;
 use rvs_bench::frames::{LENGTH, Proto};
 use rvs_bench::rig::{BURST, Rig, Setup};
 use rvs_bench::traffic::{self, Mode};

@@ -7,7 +7,8 @@
 //! # Layout
 //!
 //! A slot is one cache line: the entry that lives in it (its hash, its expiry, its value), and one word that belongs not
-//! to that entry but to the slot: which slots nearby hold the entries whose *home* this slot is. Slots come in blocks
+//! to that entry but to the slot: which slots nearby hold the entries whose *home* this slot is, with a byte of the hash of
+//! the first two of them. Slots come in blocks
 //! of 32, and an entry lives in its home's block: bit *p* of the home's word stands for the slot `home ^ p`. So a miss
 //! reads one line, a hit one or two, and bit 0 is the home itself and bit 1 the other line of the same 128 bytes, which
 //! many processors load along. (This is hopscotch hashing, Herlihy, Shavit and Tzafrir 2008, without the hopping.)
@@ -41,6 +42,8 @@ use std::marker::PhantomData;
 pub const WINDOWS: u32 = 4;
 /// Slots in a block.
 pub const BLOCK: usize = 32;
+/// In a table of which one slot in so many is taken, one entry in twice as many found its home taken.
+const SPARSE: usize = 64;
 /// The bits of a home's word that stand for slots of its window.
 const WINDOW: u32 = (1 << (BLOCK - 1)) - 1;
 /// The bit that sends a search on to the next window.
@@ -53,11 +56,11 @@ pub struct Slot<V> {
     /// Of the hash of the entry that lives here: what says where its first home is,
     place: u32,
     /// how far the next are from it,
-    step: u16,
+    step: u8,
     /// and what tells it from others of the same home.
     tag: u8,
-    /// The tag of the entry that the lowest bit of `entries` stands for.
-    first_tag: u8,
+    /// The tags of the entries that the two lowest bits of `entries` stand for.
+    tags: [u8; 2],
     /// Bit `p`: the slot `this ^ p` holds an entry whose home this slot is. Bit 31: there are more in the next window.
     entries: u32,
     /// When the entry that lives here expires.
@@ -79,7 +82,19 @@ impl<V> Slot<V> {
     /// The bits of the hash that the table knows of the entry that lives here.
     #[inline]
     fn hash(&self) -> u64 {
-        u64::from(self.place) << 32 | u64::from(self.step) << 16 | u64::from(self.tag)
+        u64::from(self.place) << 32 | u64::from(self.step) << 24 | u64::from(self.tag)
+    }
+
+    /// Of the entries whose home this slot is, by the bits of `entries`, those that may have this hash: the first two are
+    /// judged by their tags, without a look at their own lines.
+    #[inline(always)]
+    fn likely(&self, hash: u64) -> u32 {
+        let (all, [first, second]) = (self.entries & WINDOW, self.tags);
+        // Without a branch that nobody could foresee.
+        let without_first = all & all.wrapping_sub(1);
+        let left = if first == hash as u8 { all } else { without_first };
+        let other = if second == hash as u8 { 0 } else { without_first & without_first.wrapping_neg() };
+        left & !other
     }
 }
 
@@ -177,6 +192,13 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         self.slots.len()
     }
 
+    /// True if nearly every entry lives in its home, so that the second step of a search is not worth its time.
+    #[inline]
+    #[must_use]
+    pub fn is_sparse(&self) -> bool {
+        self.len < self.slots.len() / SPARSE
+    }
+
     /// The first step of a search: where it begins. Asks for the cache line that [`candidate`](Self::candidate),
     /// [`find`](Self::find) and [`insert`](Self::insert) will read first.
     #[inline(always)]
@@ -187,18 +209,14 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         Candidate(home as u32)
     }
 
-    /// The second step: where the entry most likely is: its home's first one if that has the same tag, else the second.
-    /// Asks for its cache line.
+    /// The second step: where the entry most likely is. Asks for its cache line.
     #[inline(always)]
     #[must_use]
     pub fn candidate(&self, begin: Candidate, hash: u64) -> Candidate {
         let home = begin.0 as usize;
         let Some(slot) = self.slots.get(home) else { return begin };
-        // Takes the lowest bit away or leaves it, without a branch that nobody could foresee. The one that is always there
-        // leads to some slot of the block.
-        let other = u32::from(slot.first_tag != hash as u8);
-        let entries = (slot.entries | BEYOND) & (slot.entries | BEYOND).wrapping_sub(other) | BEYOND;
-        let at = home ^ entries.trailing_zeros() as usize;
+        // The bit that is always there leads to some slot of the block.
+        let at = home ^ (slot.likely(hash) | BEYOND).trailing_zeros() as usize;
         self.slots.prefetch(at);
         Candidate(at as u32)
     }
@@ -289,12 +307,14 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
     #[inline]
     fn place(&mut self, hash: u64, home: usize, at: usize, value: V, expires: Tick) {
         let (bit, of_home) = (1 << (home ^ at), &mut self.slots[home]);
-        if of_home.entries & (bit - 1) == 0 {
-            of_home.first_tag = hash as u8;
+        match (of_home.entries & (bit - 1)).count_ones() {
+            0 => of_home.tags = [hash as u8, of_home.tags[0]],
+            1 => of_home.tags[1] = hash as u8,
+            _ => {}
         }
         of_home.entries |= bit;
         let slot = &mut self.slots[at];
-        (slot.place, slot.step, slot.tag) = ((hash >> 32) as u32, (hash >> 16) as u16, hash as u8);
+        (slot.place, slot.step, slot.tag) = ((hash >> 32) as u32, (hash >> 24) as u8, hash as u8);
         (slot.value, slot.expires) = (value, expires);
         let block = &mut self.blocks[at / BLOCK];
         block.earliest = if block.occupied == 0 { expires } else { block.earliest.min(expires) };
@@ -329,17 +349,30 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         let home = self.home(hash, window);
         // What is left of it must not be taken for an entry by who looks before reading who lives there.
         self.slots[at].value = V::default();
-        let left = self.slots[home].entries & !(1 << (home ^ at));
-        self.slots[home].entries = left;
-        if left & WINDOW != 0 {
-            self.slots[home].first_tag = self.slots[home ^ left.trailing_zeros() as usize].tag;
-        }
+        self.slots[home].entries &= !(1 << (home ^ at));
+        self.retag(home, 1 << (home ^ at));
         self.blocks[at / BLOCK].occupied &= !(1 << (at % BLOCK));
         self.len -= 1;
         if window > 0 {
             self.unpass(hash, window);
         }
         Some(value)
+    }
+
+    /// An entry is gone from those of a home: the bit that stood for it tells which tags others have now.
+    #[inline]
+    fn retag(&mut self, home: usize, gone: u32) {
+        let Slot { entries, tags, .. } = self.slots[home];
+        let others = entries & WINDOW;
+        let second = others & others.wrapping_sub(1);
+        let before = (others & (gone - 1)).count_ones();
+        // One that moves up to the second place is asked for its tag; with none there, any will do.
+        let next =
+            if second == 0 || before > 1 { tags[1] } else { self.slots[home ^ second.trailing_zeros() as usize].tag };
+        self.slots[home].tags = match before {
+            0 => [tags[1], next],
+            _ => [tags[0], next],
+        };
     }
 
     /// An entry is gone that had passed by its homes in the windows before this one.
@@ -422,11 +455,11 @@ impl<V> Lines<'_, V> {
     }
 }
 
-/// The home of a hash in its `window`-th window: the upper half of the hash says where the first is, 16 bits of the lower
+/// The home of a hash in its `window`-th window: the upper half of the hash says where the first is, 8 bits of the lower
 /// half how far the next are from each other: between an eighth and a quarter of the table, so that they never meet.
 #[inline(always)]
 fn home(slots: usize, hash: u64, window: u32) -> usize {
-    let step = (1 << 29) + (u32::from((hash >> 16) as u16) << 13);
+    let step = (1 << 29) + (u32::from((hash >> 24) as u8) << 21);
     let place = ((hash >> 32) as u32).wrapping_add(window.wrapping_mul(step));
     // Scales a 32-bit number to the number of slots, which need be no power of two.
     ((u64::from(place) * slots as u64) >> 32) as usize
@@ -443,10 +476,7 @@ fn find<V>(slots: &[Slot<V>], hash: u64, matches: impl Fn(&V) -> bool) -> Option
 
 #[inline]
 fn find_among<V>(slots: &[Slot<V>], home: usize, hash: u64, matches: &impl Fn(&V) -> bool) -> Option<SlotId> {
-    let slot = &slots[home];
-    // The tag tells of the first one what its own line else would have to.
-    let other = u32::from(slot.first_tag != hash as u8);
-    let mut left = slot.entries & WINDOW & (slot.entries & WINDOW).wrapping_sub(other);
+    let mut left = slots[home].likely(hash);
     while left != 0 {
         let at = home ^ left.trailing_zeros() as usize;
         if matches(&slots[at].value) {

@@ -18,7 +18,7 @@ pub use wiring::{NoTransmitQueue, Wiring};
 
 use crate::clock::Tick;
 use crate::lines::Own;
-use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
+use crate::pipeline::{Answers, BURSTS, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
 use crate::police::{Class, Limits, Police};
 use crate::publication::Subscription;
 use crate::stats::{PORTS, WorkerStats};
@@ -34,10 +34,6 @@ use wiring::{Carried, Handed, Intake, Outgoing};
 
 /// Blocks of each flow table that one turn passes in search of expired entries for each of its bursts, at most.
 const EXPIRY_BUDGET: usize = 32;
-
-/// Bursts that one turn takes from a queue, at most: what else a turn does is shared by all of them, and no queue waits
-/// long for another.
-pub const BURSTS: usize = 4;
 
 /// The way to the kernel interfaces of the ports, and back.
 pub trait KernelLink {
@@ -67,7 +63,7 @@ pub struct Worker<R: RxQueue, T, K, N, P, M: TableMemory<ConnSlot>> {
     receive: Vec<(u16, R)>,
     incoming: Vec<Intake<R::Frame>>,
     carried: Vec<Carried<R::Frame>>,
-    burst: Burst<R::Frame>,
+    bursts: [Burst<R::Frame>; BURSTS],
     out: Outlets<R::Frame, T, K, N, P>,
 }
 
@@ -224,12 +220,12 @@ where
         let (held, asking, collector) = (Held::new(), Asking::new(), Collector::new());
         let out =
             Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, stats, watch: None };
-        Self { subscription, pipeline, receive, incoming, carried, burst: Burst::new(), out }
+        Self { subscription, pipeline, receive, incoming, carried, bursts: Default::default(), out }
     }
 
     /// One turn of the loop. Answers how many frames came in, from ports and from other workers.
     pub fn turn(&mut self, now: Tick) -> usize {
-        let Self { subscription, pipeline, receive, incoming, carried, burst, out } = self;
+        let Self { subscription, pipeline, receive, incoming, carried, bursts, out } = self;
         let snapshot = &**subscription.load();
         let news = pipeline.adopt(snapshot, now);
         if news {
@@ -237,14 +233,24 @@ where
         }
         let mut received = 0;
         for (port, queue) in receive {
-            for _ in 0..BURSTS {
-                let count = queue.receive(burst);
-                if count > 0 {
+            let together = pipeline.together();
+            for _ in 0..BURSTS / together {
+                let (mut filled, mut count) = (0, 0);
+                for burst in &mut bursts[..together] {
+                    count = queue.receive(burst);
                     received += count;
-                    let turn = &Turn { snapshot, now, port: *port };
+                    filled += usize::from(count > 0);
+                    if count < BURST {
+                        break;
+                    }
+                }
+                if filled > 0 {
+                    let (turn, bursts) = (&Turn { snapshot, now, port: *port }, &mut bursts[..filled]);
                     match out.watch {
-                        None => pipeline.run(turn, burst, out),
-                        Some(_) => out.run_watched(turn, burst, pipeline, queue.number()),
+                        None => pipeline.run(turn, bursts, out),
+                        Some(_) => {
+                            bursts.iter_mut().for_each(|burst| out.run_watched(turn, burst, pipeline, queue.number()))
+                        }
                     }
                     out.run_collected(turn, pipeline);
                 }
@@ -253,7 +259,7 @@ where
                 }
             }
         }
-        let mut taken = 0;
+        let (mut taken, burst) = (0, &mut bursts[0]);
         for ring in incoming {
             for _ in 0..BURSTS {
                 let count = out.take_handed_over(ring, burst, &Turn { snapshot, now, port: 0 }, pipeline);

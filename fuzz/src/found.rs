@@ -16,7 +16,16 @@ const SYN_ACK: u8 = 0x12;
 const ACK: u8 = 0x10;
 
 fn world() -> World {
-    let sizes = Sizes { workers: 1, slots: 64, templates: 32, frames: 100, mtu: [1500; 2], now: Tick(0), seed: 1 };
+    let sizes = Sizes {
+        workers: 1,
+        slots: 64,
+        templates: 32,
+        frames: 100,
+        mtu: [1500; 2],
+        now: Tick(0),
+        seed: 1,
+        together: false,
+    };
     let mut world = World::new(&sizes);
     world.neighbour(1, TWO.into(), Some(Some([2, 1, 0, 0, 0, 2])));
     world.neighbour(0, CLIENT.into(), Some(Some([2, 1, 0, 0, 0, 10])));

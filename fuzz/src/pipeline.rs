@@ -49,6 +49,7 @@ pub fn play(data: &[u8]) -> Vec<Arc<WorkerStats>> {
         mtu: [1500, [1500, 1400, 576, 68][usize::from(small >> 5 & 3)]],
         now: if small & 128 != 0 { Tick(u32::MAX - 3000) } else { Tick(0) },
         seed: seed.into(),
+        together: seed & 64 != 0,
     };
     let mut play = Play::new(&sizes);
     // With bent frames, no transport checksum can be vouched for.

@@ -165,6 +165,8 @@ pub(crate) struct Sizes {
     pub mtu: [u16; 2],
     pub now: Tick,
     pub seed: u64,
+    /// Whether bursts are run together.
+    pub together: bool,
 }
 
 /// The director, its workers, and the network as the kernel knows it.
@@ -209,7 +211,10 @@ impl World {
             let conns = FlowTable::new(vec![Slot::default(); sizes.slots], sizes.now).expect("a multiple of 32");
             let templates =
                 FlowTable::new(vec![Slot::default(); sizes.templates], sizes.now).expect("a multiple of 32");
-            let pipeline = Pipeline::new(conns, templates, own.clone(), secret);
+            let mut pipeline = Pipeline::new(conns, templates, own.clone(), secret);
+            if sizes.together {
+                pipeline.run_together_from(0);
+            }
             let pipeline = pipeline.among(wiring.share(), &stats, &spread);
             let kernel = Kernel { room: usize::MAX, ..Kernel::default() };
             let pool = Pool(pool.clone());

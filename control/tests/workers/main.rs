@@ -9,4 +9,5 @@ mod packets;
 mod persistence;
 mod rig;
 mod threads;
+mod together;
 mod watching;

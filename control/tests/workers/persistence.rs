@@ -182,6 +182,26 @@ fn templates_go_with_a_removed_server_and_connections_tell_of_it() {
 }
 
 #[test]
+fn a_server_that_is_removed_while_the_answer_is_on_its_way_is_not_used() {
+    let mut rig = Rig::new(&[FULL; 2]);
+    rig.ipvsadm("-A -t 172.16.0.1:80 -s rr -p 300");
+    for network in 0..16 {
+        rig.ipvsadm("-a -t 172.16.0.1:80 -r 192.168.1.2:80 -m");
+        rig.receive(0, OUTSIDE, &tcp(client(network, 0), service(80), SYN, b""));
+        // Its owner asks, if it does not keep the template itself, and the keeper answers.
+        rig.turn(0);
+        rig.turn(1);
+        rig.ipvsadm("-d -t 172.16.0.1:80 -r 192.168.1.2:80");
+        rig.settle();
+    }
+    assert!(rig.dropped(DropReason::DestinationGone) > 0, "no answer was on its way");
+    assert_eq!(rig.dropped(DropReason::NoRoute), 0);
+    let connections = rig.connections().iter().filter(|(_, view)| !view.template).count() as u64;
+    assert_eq!(connections + rig.dropped(DropReason::DestinationGone), 16);
+    rig.audit();
+}
+
+#[test]
 fn a_keeper_that_does_not_answer_costs_new_connections_only() {
     let mut rig = rig(2, "-p 60");
     rig.send(0, OUTSIDE, &tcp(client(0, 0), service(80), SYN, b""));

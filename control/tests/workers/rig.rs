@@ -31,7 +31,7 @@ pub const OUTSIDE: u16 = 0;
 pub const INSIDE: u16 = 1;
 pub const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
-const CONNECTIONS: usize = 4_000;
+pub const CONNECTIONS: usize = 4_000;
 
 /// The kernel interfaces, which keep what they get.
 #[derive(Clone, Default)]
@@ -200,6 +200,11 @@ impl Rig {
 
     fn crew(&mut self) -> &mut Crew {
         self.director.workers()
+    }
+
+    /// All workers run bursts together from so many connections on.
+    pub fn run_together_from(&mut self, connections: usize) {
+        self.crew().workers.iter_mut().for_each(|worker| worker.pipeline().run_together_from(connections));
     }
 
     /// Puts a packet into a worker's receive queue of a port. It stays there until a worker turns.

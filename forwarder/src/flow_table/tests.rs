@@ -66,9 +66,9 @@ fn check(table: &Table) {
     assert_eq!(table.len(), len);
     for (at, word) in words.iter().enumerate() {
         assert_eq!(table.slots[at].entries & WINDOW, *word, "word of slot {at}");
-        if *word != 0 {
-            let first = table.slots[at ^ word.trailing_zeros() as usize].tag;
-            assert_eq!(table.slots[at].first_tag, first, "tag of the first entry at slot {at}");
+        let entries = (0..BLOCK).filter(|position| word & 1 << position != 0);
+        for (position, tag) in entries.zip(table.slots[at].tags) {
+            assert_eq!(tag, table.slots[at ^ position].tag, "tag of the entry {position} of slot {at}");
         }
     }
     for (block, expected) in beyond.iter().enumerate() {

@@ -1,14 +1,22 @@
 //! The stages over a burst, each a loop of its own: (1) read and hash the headers of every frame, and ask for the memory
-//! where its connection would be; (2) look there, and ask for the memory where it most likely is; (3) the ordinary
+//! where its connection would be; (2) look there, and ask for the memory where it most likely is; several bursts may take
+//! these two together; (3) the ordinary
 //! packets (`steady`), in groups that are handled alike; (4) all others, one by one. With several workers, what belongs to
 //! others leaves between (2) and (3).
 
 use super::{Answers, ConnSlot, NO_PORT, Pipeline, Turn, Verdict};
-use crate::flow_table::{Candidate, hash};
+use crate::conn::Conn;
+use crate::flow_table::{Candidate, FlowTable, hash};
 use crate::parse::{Kind, Parsed, parse, plain_client, plain_flags, plain_head, plain_source};
 use crate::wire::ipv4::protocol;
 use crate::wire::tcp;
 use packet_io::{BURST, Burst, Frame, TableMemory, Work};
+
+/// Bursts that take the first stages together, at most.
+pub const BURSTS: usize = 4;
+
+/// Connections whose entries find room in the third level cache of many a processor, with what else is there.
+pub(super) const CACHED: usize = 1 << 17;
 
 /// What the first stages found out about the frames of a burst, by slot. Of odd frames it says nothing.
 #[derive(Clone, Debug)]
@@ -20,13 +28,15 @@ pub(super) struct Stage {
     pub at: [Candidate; BURST],
     /// The ports by which they leave; [`NO_PORT`] for those that do not.
     pub ports: [u16; BURST],
+    kinds: Kinds,
     /// Most frames of the last burst were UDP.
     usually_udp: bool,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { hashes: [0; BURST], at: [Candidate::NOWHERE; BURST], ports: [NO_PORT; BURST], usually_udp: false }
+        let (kinds, usually_udp) = (Kinds::default(), false);
+        Self { hashes: [0; BURST], at: [Candidate::NOWHERE; BURST], ports: [NO_PORT; BURST], kinds, usually_udp }
     }
 }
 
@@ -55,25 +65,68 @@ impl Kinds {
 const _: () = assert!(BURST == u32::BITS as usize, "groups of frames are bits of a u32");
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
-    /// Runs a burst that arrived at this worker through the stages; leaves it empty.
+    /// How many bursts should be run together, 1 or [`BURSTS`]: where entries come from memory, they come while the headers
+    /// of other bursts are read; else more frames in work only take room in the nearest cache.
     #[inline]
-    pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
-        self.stages(turn, burst, out, !self.share.is_all());
+    #[must_use]
+    pub fn together(&self) -> usize {
+        if self.conns.len() >= self.cached { BURSTS } else { 1 }
+    }
+
+    /// Bursts are run together from so many connections on.
+    pub fn run_together_from(&mut self, connections: usize) {
+        self.cached = connections;
+    }
+
+    /// Runs bursts that arrived at this worker, at most [`BURSTS`], through the stages; leaves them empty.
+    #[inline]
+    pub fn run<F: Frame>(&mut self, turn: &Turn<'_>, bursts: &mut [Burst<F>], out: &mut impl Answers<F>) {
+        self.stages(turn, bursts, out, !self.share.is_all());
     }
 
     /// Runs a burst that another worker handed over through the stages; leaves it empty.
     pub fn run_handed_over<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>) {
-        self.stages(turn, burst, out, false);
+        self.stages(turn, std::slice::from_mut(burst), out, false);
     }
 
-    /// The stages; with `hand_over`, what belongs to other workers goes to them in between.
-    fn stages<F: Frame>(&mut self, turn: &Turn<'_>, burst: &mut Burst<F>, out: &mut impl Answers<F>, hand_over: bool) {
+    /// The stages; with `hand_over`, what belongs to other workers goes to them in between. The first two are taken by all
+    /// bursts together: while the headers of one are read, the lines that were asked for another come.
+    fn stages<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        bursts: &mut [Burst<F>],
+        out: &mut impl Answers<F>,
+        hand_over: bool,
+    ) {
         if turn.snapshot.index.is_empty() {
-            return Self::step_aside(turn, burst, out);
+            return bursts.iter_mut().for_each(|burst| Self::step_aside(turn, burst, out));
         }
-        let Some(mut stage) = self.stage.take() else { return };
-        let mut left = u32::MAX.checked_shr((BURST - burst.len()) as u32).unwrap_or(0);
-        let mut kinds = self.examine(turn, burst.all_slots_mut(), &mut stage, left);
+        let Some(mut stages) = self.stages.take() else { return };
+        for (burst, stage) in bursts.iter_mut().zip(stages.iter_mut()) {
+            self.read_any(turn, burst, stage);
+        }
+        if !self.conns.is_sparse() {
+            for (burst, stage) in bursts.iter().zip(stages.iter_mut()) {
+                M::run(Look { conns: &self.conns, count: burst.len(), stage });
+            }
+        }
+        for (burst, stage) in bursts.iter_mut().zip(stages.iter_mut()) {
+            self.decide_all(turn, burst, stage, out, hand_over);
+        }
+        self.stages = Some(stages);
+    }
+
+    /// The other stages.
+    #[inline]
+    fn decide_all<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        burst: &mut Burst<F>,
+        stage: &mut Stage,
+        out: &mut impl Answers<F>,
+        hand_over: bool,
+    ) {
+        let (mut left, mut kinds) = (all(burst), stage.kinds);
         if hand_over {
             let gone = self.hand_over(turn, burst, &kinds, |owner, frame| {
                 out.finish(turn, Verdict::HandOver(owner), frame);
@@ -87,49 +140,32 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             // What is odd by its headers may change anything, so it waits until those before it are through.
             let odd = kinds.odd & kinds.odd.wrapping_neg();
             let before = left & odd.wrapping_sub(1);
-            let others = self.pass_ordinary(turn, slots, &mut stage, &kinds, before);
+            let others = self.pass_ordinary(turn, slots, stage, &kinds, before);
             each(others | odd, |index| stage.ports[index] = self.settle(turn, &mut slots[index], out));
             left &= !(before | odd);
             kinds.odd &= !odd;
         }
         out.forward(burst, &stage.ports);
-        self.stage = Some(stage);
     }
 
-    /// The first two stages.
+    /// The first stage.
     #[inline]
-    fn examine<F: Frame>(&self, turn: &Turn<'_>, slots: &[Option<F>; BURST], stage: &mut Stage, group: u32) -> Kinds {
-        let mut kinds = Kinds::default();
-        if turn.snapshot.nat_servers.is_empty() {
-            self.read_any::<F, false>(turn, slots, stage, &mut kinds, group);
-        } else {
-            self.read_any::<F, true>(turn, slots, stage, &mut kinds, group);
-        }
-        let Stage { at, hashes, .. } = stage;
-        for (at, hash) in at.iter_mut().zip(hashes).take(group.count_ones() as usize) {
-            *at = self.conns.candidate(*at, *hash);
-        }
-        kinds
-    }
-
-    #[inline(always)]
-    fn read_any<F: Frame, const NAT: bool>(
-        &self,
-        turn: &Turn<'_>,
-        slots: &[Option<F>; BURST],
-        stage: &mut Stage,
-        kinds: &mut Kinds,
-        group: u32,
-    ) {
-        let usually_udp = stage.usually_udp;
-        let mut read = |udp: bool, group: u32| match (udp, group) {
-            (_, 0) => 0,
-            (true, _) => self.read::<F, { protocol::UDP }, NAT>(turn, slots, stage, kinds, group),
-            (false, _) => self.read::<F, { protocol::TCP }, NAT>(turn, slots, stage, kinds, group),
+    fn read_any<F: Frame>(&self, turn: &Turn<'_>, burst: &mut Burst<F>, stage: &mut Stage) {
+        let group = all(burst);
+        let (usually_udp, slots) = (stage.usually_udp, burst.all_slots_mut());
+        stage.kinds = Kinds::default();
+        let has_nat = !turn.snapshot.nat_servers.is_empty();
+        let mut read = |udp: bool, group: u32| match (udp, has_nat) {
+            _ if group == 0 => 0,
+            (true, true) => self.read::<F, { protocol::UDP }, true>(turn, slots, stage, group),
+            (true, false) => self.read::<F, { protocol::UDP }, false>(turn, slots, stage, group),
+            (false, true) => self.read::<F, { protocol::TCP }, true>(turn, slots, stage, group),
+            (false, false) => self.read::<F, { protocol::TCP }, false>(turn, slots, stage, group),
         };
         // What was usual in the burst before is tried first.
         let others = read(usually_udp, group);
         let odd = read(!usually_udp, others);
+        let kinds = &mut stage.kinds;
         kinds.odd |= odd;
         kinds.udp = if usually_udp { group & !others } else { others };
         stage.usually_udp = kinds.udp.count_ones() > group.count_ones() / 2;
@@ -143,10 +179,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         turn: &Turn<'_>,
         slots: &[Option<F>; BURST],
         stage: &mut Stage,
-        kinds: &mut Kinds,
         group: u32,
     ) -> u32 {
-        M::run(Read::<F, M, PROTOCOL, NAT> { pipeline: self, turn, slots, stage, kinds, group })
+        M::run(Read::<F, M, PROTOCOL, NAT> { pipeline: self, turn, slots, stage, group })
     }
 
     /// Decides about one frame that is no ordinary packet. Answers the port by which it leaves; any other verdict is
@@ -206,7 +241,6 @@ struct Read<'a, F, M: TableMemory<ConnSlot>, const PROTOCOL: u8, const NAT: bool
     turn: &'a Turn<'a>,
     slots: &'a [Option<F>; BURST],
     stage: &'a mut Stage,
-    kinds: &'a mut Kinds,
     group: u32,
 }
 
@@ -215,7 +249,7 @@ impl<F: Frame, M: TableMemory<ConnSlot>, const PROTOCOL: u8, const NAT: bool> Wo
 
     #[inline(always)]
     fn run(self) -> u32 {
-        let Self { pipeline: Pipeline { conns, secret, .. }, turn, slots, stage, kinds, mut group } = self;
+        let Self { pipeline: Pipeline { conns, secret, .. }, turn, slots, stage, mut group } = self;
         let (mut others, mut odd, mut replies) = (0, 0, 0);
         let servers = &turn.snapshot.nat_servers;
         // No closure in here: it would not be inlined.
@@ -239,10 +273,35 @@ impl<F: Frame, M: TableMemory<ConnSlot>, const PROTOCOL: u8, const NAT: bool> Wo
             stage.hashes[index] = hash;
             stage.at[index] = conns.begin(hash);
         }
-        kinds.odd |= odd;
-        kinds.replies |= replies;
+        stage.kinds.odd |= odd;
+        stage.kinds.replies |= replies;
         others
     }
+}
+
+/// The second stage, to be compiled for more than one kind of processor.
+struct Look<'a, M: TableMemory<ConnSlot>> {
+    conns: &'a FlowTable<Conn, M>,
+    count: usize,
+    stage: &'a mut Stage,
+}
+
+impl<M: TableMemory<ConnSlot>> Work for Look<'_, M> {
+    type Answer = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { conns, count, stage: Stage { at, hashes, .. } } = self;
+        for (at, hash) in at.iter_mut().zip(hashes).take(count) {
+            *at = conns.candidate(*at, *hash);
+        }
+    }
+}
+
+/// The group of all slots that a burst uses.
+#[inline(always)]
+fn all<F>(burst: &Burst<F>) -> u32 {
+    u32::MAX.checked_shr((BURST - burst.len()) as u32).unwrap_or(0)
 }
 
 /// The slots of a group, from the first to the last.

@@ -8,7 +8,7 @@ use super::persist::{Advice, Choice, Reference};
 use super::{ConnSlot, DropReason, Pipeline, Turn};
 use crate::conn::Leaving;
 use crate::parse::Parsed;
-use crate::service::{Protocol, Service, ServiceId};
+use crate::service::{Destination, Protocol, Service, ServiceId};
 use packet_io::TableMemory;
 
 /// A question that was asked, or answered and not used yet.
@@ -69,7 +69,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 
     fn take(&mut self, turn: &Turn<'_>, answer: Option<Answer>) -> Advice {
         let Some(Answer { destination: id, generation, template }) = answer else { return Advice::Chosen(None) };
-        if turn.snapshot.destination(id).is_some_and(|destination| destination.generation == generation) {
+        // Removed while the answer was on its way, it must not be bound: its slot may be free already.
+        let is_same = |destination: &Destination| destination.available && destination.generation == generation;
+        if turn.snapshot.destination(id).is_some_and(is_same) {
             return Advice::Chosen(Some(Choice { destination: id, template }));
         }
         self.not_made(template);

@@ -54,7 +54,8 @@ use crate::rss::Spread;
 use crate::service::{DestId, Destination, Snapshot};
 use crate::stats::WorkerStats;
 use crate::wire::sctp;
-use burst::Stage;
+pub use burst::BURSTS;
+use burst::{CACHED, Stage};
 use exits::Exits;
 use ledger::Ledger;
 use packet_io::{BURST, Burst, Frame, TableMemory};
@@ -135,8 +136,10 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     exits: Exits,
     /// The method of the connections whose packets came last.
     usual: Forward,
-    /// Taken out while a burst is in work.
-    stage: Option<Box<Stage>>,
+    /// From so many connections on, bursts are run together.
+    cached: usize,
+    /// Taken out while bursts are in work.
+    stages: Option<Box<[Stage; BURSTS]>>,
 }
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
@@ -170,7 +173,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             one_packet_went_to: DestId::NONE,
             paths: PathMtus::new(),
             usual: Forward::Nat,
-            stage: Some(Box::default()),
+            cached: CACHED,
+            stages: Some(Box::default()),
         }
     }
 

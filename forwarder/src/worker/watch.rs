@@ -10,6 +10,7 @@ use super::{KernelLink, Outlets, Resolver};
 use crate::pipeline::{Answers, ConnSlot, DropReason, NO_PORT, Pipeline, Turn, Verdict};
 use crate::stats::WorkerStats;
 use packet_io::{BURST, Burst, Frame, FramePool, TableMemory, TxQueue};
+use std::slice::from_mut;
 use std::sync::Arc;
 
 /// Bytes of a frame that are kept as it came.
@@ -219,14 +220,14 @@ where
         let Some(watch) = &mut self.watch else { return };
         watch.remembered = false;
         if !watch.any_is_wanted(pipeline, turn, burst) {
-            return pipeline.run(turn, burst, self);
+            return pipeline.run(turn, from_mut(burst), self);
         }
         let mut single = Burst::new();
         self.one_by_one(|out| {
             for frame in burst.drain() {
                 out.begin(pipeline, turn, &frame, Came::Received(queue), 0);
                 let _ = single.push(frame);
-                pipeline.run(turn, &mut single, out);
+                pipeline.run(turn, from_mut(&mut single), out);
                 out.end(pipeline, turn);
             }
         });
