@@ -417,6 +417,10 @@ pub struct ServiceSpec {
     /// The scheduler's name, `wlc` if nobody says.
     #[serde(default = "default_scheduler")]
     pub scheduler: String,
+    /// What operators call it, 1 to 63 letters, digits, `.`, `_` and `-`; no two services have the same. An edit without
+    /// one, as ipvsadm's are, keeps it; an empty one takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `-b`.
     #[serde(default, skip_serializing_if = "SchedulerFlags::is_empty")]
     pub flags: SchedulerFlags,
@@ -444,6 +448,7 @@ impl ServiceSpec {
         Self {
             service,
             scheduler: default_scheduler(),
+            name: None,
             flags: SchedulerFlags::default(),
             persistence: None,
             netmask: None,

@@ -263,7 +263,8 @@ impl Scrape {
         to.balanced("service_", ", by virtual service", &all.collect::<Vec<_>>())?;
         let names = self.services.iter().map(|view| {
             let mut labels = service_labels(&view.spec.service);
-            labels.push(("name", view.spec.service.to_string()));
+            let name = view.spec.name.clone().unwrap_or_else(|| view.spec.service.to_string());
+            labels.push(("name", name));
             labels.push(("scheduler", view.spec.scheduler.clone()));
             labels
         });

@@ -43,6 +43,9 @@ const TRASH_PERIOD: u32 = 120 * TICKS_PER_SECOND;
 /// Marking rules, at most: far more than a lookup stays quick with.
 const MAX_MARKS: usize = 65_536;
 
+/// The longest name of a service, bytes.
+const MAX_NAME: usize = 63;
+
 /// The longest timeout, seconds: 31 days.
 const MAX_TIMEOUT: u32 = 31 * 86_400;
 
@@ -280,6 +283,7 @@ impl State {
             return Err(Error::ServiceExists);
         }
         check_service(&spec)?;
+        let spec = ServiceSpec { name: self.free_name(spec.name.clone(), None)?, ..spec };
         let name = spec.service;
         let id = self.table.add_service(spec)?;
         self.origins.note_service(name);
@@ -288,14 +292,30 @@ impl State {
     }
 
     fn edit_service(&mut self, spec: ServiceSpec) -> Result<(), Error> {
-        let id = self.table.find(&spec.service).ok_or(Error::NoSuchService)?.id;
+        let old = self.table.find(&spec.service).ok_or(Error::NoSuchService)?;
+        let (id, kept) = (old.id, old.spec.name.clone());
         check_service(&spec)?;
+        let name = match spec.name {
+            None => kept,
+            name => self.free_name(name, Some(id))?,
+        };
         self.origins.note_service(spec.service);
-        if let Some(service) = self.table.service_mut(id) {
-            service.spec = spec;
-        }
+        self.table.edit_service(id, ServiceSpec { name, ..spec });
         self.changes.services.insert(id);
         Ok(())
+    }
+
+    /// A name that this service, or a new one, can have; none for the empty one.
+    fn free_name(&self, name: Option<String>, of: Option<ServiceId>) -> Result<Option<String>, Error> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+        let possible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if name.len() > MAX_NAME || !name.bytes().all(possible) {
+            return Err(Error::BadName { name });
+        }
+        match self.table.named(&name) {
+            Some(other) if Some(other) != of => Err(Error::NameTaken { name }),
+            _ => Ok(Some(name)),
+        }
     }
 
     fn delete_service(&mut self, id: ServiceId, observed: &dyn Observed) {

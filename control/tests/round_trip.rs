@@ -83,6 +83,8 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             let datagrams = !matches!(service, ServiceName::Address { protocol: Protocol::Tcp | Protocol::Sctp, .. });
             ServiceSpec {
                 service,
+                // ipvsadm's rules have no word for it.
+                name: None,
                 scheduler,
                 flags: SchedulerFlags { flag1, flag2, flag3 },
                 persistence,

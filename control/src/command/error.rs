@@ -9,6 +9,24 @@ pub enum Error {
     /// EEXIST from an added service.
     #[error("Service already exists")]
     ServiceExists,
+    /// What nobody could say at a prompt.
+    #[error("'{name}' is no name for a service: 1 to 63 letters, digits, '.', '_' and '-'")]
+    BadName {
+        /// As asked for.
+        name: String,
+    },
+    /// Another service has this name.
+    #[error("another service is called '{name}'")]
+    NameTaken {
+        /// As asked for.
+        name: String,
+    },
+    /// No service has this name.
+    #[error("no service is called '{name}'")]
+    NoSuchName {
+        /// As asked for.
+        name: String,
+    },
     /// ESRCH from a command about a service.
     #[error("No such service")]
     NoSuchService,

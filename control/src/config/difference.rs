@@ -95,6 +95,7 @@ impl Difference {
         difference.marks(running, before, file);
         difference.daemons(running, before, file);
         difference.exceptions(running, before, file);
+        difference.names(running, file);
         for service in &file.services {
             difference.service(running, service);
         }
@@ -200,6 +201,18 @@ impl Difference {
         }
     }
 
+    /// Services of the file whose name is to be another's give it up first.
+    fn names(&mut self, running: &Running, file: &Config) {
+        for view in running.services.iter().filter(|view| view.origin != Origin::Runtime) {
+            let ServiceSpec { service, name: Some(name), .. } = &view.spec else { continue };
+            let wanted = |other: &&Service| other.spec.name.as_ref() == Some(name) && other.spec.service != *service;
+            if file.services.iter().any(|other| wanted(&other)) {
+                let spec = ServiceSpec { name: Some(String::new()), ..view.spec.clone() };
+                self.push(format!("~ service {service} name: {name} -> none"), Command::EditService(spec));
+            }
+        }
+    }
+
     fn service(&mut self, running: &Running, Service { spec, servers }: &Service) {
         let name = spec.service;
         let view = running.services.iter().find(|view| view.spec.service == name);
@@ -211,7 +224,9 @@ impl Difference {
             Some(view) if view.spec != *spec || view.origin != Origin::File => {
                 self.counts.services[CHANGED] += 1;
                 let changed = changed_service(&view.spec, spec);
-                self.push(format!("~ service {name}{changed}"), Command::EditService(spec.clone()));
+                // The file says all, so a name that it does not give is none.
+                let spec = ServiceSpec { name: Some(spec.name.clone().unwrap_or_default()), ..spec.clone() };
+                self.push(format!("~ service {name}{changed}"), Command::EditService(spec));
             }
             Some(_) => {}
         }

@@ -89,6 +89,7 @@ impl Check<'_> {
                 self.wrong(span, "a netmask means nothing without persistent");
             }
         }
+        spec.name = service.name;
         spec.engine = service.pe.map(Spanned::into_inner);
         spec.one_packet = service.ops;
         spec.timeouts = service.timeouts.map(|timeouts| self.timeouts(timeouts));

@@ -135,6 +135,7 @@ impl Config {
         let fields = [
             (name.0, Some(name.1)),
             ("ipv6", matches!(spec.service, ServiceName::Mark { ipv6: true, .. }).then(|| "true".to_owned())),
+            ("name", spec.name.as_deref().map(quoted)),
             ("scheduler", Some(quoted(&spec.scheduler))),
             ("flags", (!spec.flags.is_empty()).then(|| flags(spec.flags))),
             ("persistent", spec.persistence.map(duration)),

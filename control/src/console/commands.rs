@@ -124,6 +124,13 @@ impl Section {
 /// A service in a pattern.
 macro_rules! service {
     () => {
+        "((tcp|udp|sctp) VIP:PORT|fwmark MARK [ipv6]|name SERVICE)"
+    };
+}
+
+/// A service that there is not yet.
+macro_rules! new_service {
+    () => {
         "((tcp|udp|sctp) VIP:PORT|fwmark MARK [ipv6])"
     };
 }
@@ -139,7 +146,7 @@ macro_rules! mark {
 macro_rules! service_options {
     () => {
         " [scheduler SCHEDULER] [persistent [SECONDS]] [netmask MASK] [pe ENGINE] [flags FLAGS] [ops] \
-         [timeout TCP TCPFIN UDP]"
+         [timeout TCP TCPFIN UDP] [name NAME]"
     };
 }
 
@@ -165,7 +172,7 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
         concat!("show service [all|", service!(), "] [stats|rate|thresholds|persistent|tunnel] [exact] [numeric] [json]"),
         "List services and their servers, as ipvsadm -L does."),
     (Verb::ShowConnections, Section::Display,
-        "show conn [(tcp|udp|sctp) VIP:PORT] [client ADDRESS] [server RIP] [state STATE] [limit N] [count] [numeric] [json]",
+        "show conn [(tcp|udp|sctp) VIP:PORT|name SERVICE] [client ADDRESS] [server RIP] [state STATE] [limit N] [count] [numeric] [json]",
         "List connections, or count them."),
     (Verb::ShowTimeouts, Section::Display, "show timeout [json]", "Show the timeouts of connections, in seconds."),
     (Verb::ShowSettings, Section::Display, "show vs [json]", "Show the settings, by the kernel's names for them."),
@@ -199,10 +206,10 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
         "Show pools of frames, DPDK's heaps, and the machine's huge pages."),
     (Verb::ShowLog, Section::Display, "show log [json]", "Show from which levels on lines are logged."),
     (Verb::ShowVersion, Section::Display, "show version [json]", "Show the director's version."),
-    (Verb::AddService, Section::Service, concat!("service add ", service!(), service_options!()),
+    (Verb::AddService, Section::Service, concat!("service add ", new_service!(), service_options!()),
         "Add a virtual service (ipvsadm -A)."),
     (Verb::EditService, Section::Service, concat!("service edit ", service!(), service_options!()),
-        "Change what is named of a virtual service; the rest stays."),
+        "Change what is said of a virtual service; the rest stays. An empty name ('') takes the name away."),
     (Verb::DeleteService, Section::Service, concat!("service (del|delete) ", service!()),
         "Delete a virtual service (ipvsadm -D)."),
     (Verb::Flush, Section::Service, "service flush", "Delete all virtual services (ipvsadm -C)."),

@@ -55,6 +55,18 @@ impl Matched {
         self.words.iter().copied().filter(|word| words.contains(word))
     }
 
+    /// The same line with `words` in place of one, and another argument in place of one.
+    #[must_use]
+    pub fn with(mut self, word: &str, words: &[&'static str], old: &str, new: (&'static str, String)) -> Self {
+        if let Some(at) = self.words.iter().position(|said| *said == word) {
+            self.words.splice(at..=at, words.iter().copied());
+        }
+        for argument in self.arguments.iter_mut().filter(|(name, _)| *name == old) {
+            *argument = new.clone();
+        }
+        self
+    }
+
     /// What stands for this argument.
     #[must_use]
     pub fn argument(&self, name: &str) -> Option<&str> {

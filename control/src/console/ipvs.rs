@@ -11,17 +11,21 @@ use std::io::BufRead;
 impl Console<'_> {
     /// One call of ipvsadm.
     pub(super) fn ipvsadm(&mut self, arguments: &[&str]) -> Outcome {
-        self.ipvsadm_with(arguments, &mut std::io::empty())
+        self.ipvsadm_with(arguments, &mut std::io::empty(), |_| {})
     }
 
-    /// One call of ipvsadm with an input.
-    pub(super) fn ipvsadm_with(&mut self, arguments: &[&str], input: &mut dyn BufRead) -> Outcome {
-        let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        if self.json
-            && let Ok(Invocation::List(List { form: Form { json: false, .. }, .. })) =
-                parse("ipvsadm", &arguments, Source::Shell, self.names)
-        {
-            arguments.push("--json".to_owned());
+    /// One call of ipvsadm with an input; a list has this form.
+    pub(super) fn ipvsadm_with(
+        &mut self,
+        arguments: &[&str],
+        input: &mut dyn BufRead,
+        form_of_list: impl FnOnce(&mut Form),
+    ) -> Outcome {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut parsed = parse("ipvsadm", &arguments, Source::Shell, self.names);
+        if let Ok(Invocation::List(List { form, .. })) = &mut parsed {
+            form.json |= self.json;
+            form_of_list(form);
         }
         let mut session = Session {
             program: "ipvsadm",
@@ -31,7 +35,7 @@ impl Console<'_> {
             output: self.output,
             errors: self.errors,
         };
-        let end = session.run(&arguments);
+        let end = session.invoke_parsed(parsed);
         let _ = self.output.flush();
         match (end.lost, end.status) {
             (true, _) => Outcome::Unreachable,
@@ -49,12 +53,15 @@ impl Console<'_> {
             arguments.push("-m".to_owned());
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        if !matches!(verb, Verb::EditService | Verb::EditServer) {
+        if !matches!(verb, Verb::EditService | Verb::EditServer) && matched.argument("NAME").is_none() {
             return self.ipvsadm(&arguments);
         }
         // ipvsadm's edits start from its defaults; here what is not named stays.
         let words: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let edited = match parse("ipvsadm", &words, Source::Shell, self.names) {
+            Ok(Invocation::Change(Command::AddService(said))) => {
+                Ok(Command::AddService(ServiceSpec { name: matched.argument("NAME").map(str::to_owned), ..said }))
+            }
             Ok(Invocation::Change(Command::EditService(said))) => {
                 self.service(said.service).map(|view| Command::EditService(over_service(view.spec, said, matched)))
             }
@@ -180,6 +187,7 @@ fn with_timeout(mut spec: ServiceSpec, which: &str, seconds: u32) -> ServiceSpec
 fn over_service(old: ServiceSpec, said: ServiceSpec, matched: &Matched) -> ServiceSpec {
     ServiceSpec {
         service: old.service,
+        name: matched.argument("NAME").map(str::to_owned).or(old.name),
         scheduler: if matched.has("scheduler") { said.scheduler } else { old.scheduler },
         flags: if matched.has("flags") { said.flags } else { old.flags },
         persistence: if matched.has("persistent") { said.persistence } else { old.persistence },

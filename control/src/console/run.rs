@@ -3,14 +3,15 @@
 use super::commands::{self, Verb};
 use super::grammar::Matched;
 use super::{Console, Outcome, Place, show};
-use crate::command::{self, Command, ConnectionView, Error, MarkSpec, Reply, WorkerView};
+use crate::command::{self, Command, ConnectionView, Error, MarkSpec, Reply, ServiceName, WorkerView};
 use crate::ipvsadm::parse::{Columns, Form};
 use crate::ipvsadm::{format, proc};
 use crate::progress::Told;
 use forwarder::police::Class;
+use forwarder::service::Protocol;
 use serde_json::json;
 use std::io::BufRead;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A file that loads itself would never end.
 const DEPTH: usize = 8;
@@ -18,6 +19,15 @@ const DEPTH: usize = 8;
 impl Console<'_> {
     pub(super) fn run(&mut self, verb: Verb, said: &Matched) -> Outcome {
         let json = self.json || said.has("json");
+        let resolved;
+        let said = match said.argument("SERVICE").map(|name| self.resolve(said, name)) {
+            None => said,
+            Some(Ok(meant)) => {
+                resolved = meant;
+                &resolved
+            }
+            Some(Err(error)) => return self.refuse(&error),
+        };
         let result = match verb {
             Verb::Help => {
                 self.print(&commands::help(said.argument("SECTION")));
@@ -242,7 +252,30 @@ impl Console<'_> {
         Ok(())
     }
 
-    /// `ipvsadm -L` in other words.
+    /// A line that says a service by its name, as if it had said what is behind it.
+    fn resolve(&mut self, said: &Matched, name: &str) -> Result<Matched, Error> {
+        let Reply::Services(services) = self.executor.execute(Command::Services { service: None })? else {
+            return Err(Error::Invalid);
+        };
+        let called = services.into_iter().find(|view| view.spec.name.as_deref() == Some(name));
+        let view = called.ok_or_else(|| Error::NoSuchName { name: name.to_owned() })?;
+        let (words, argument): (&[&'static str], _) = match view.spec.service {
+            ServiceName::Address { protocol, address, port } => {
+                let protocol = match protocol {
+                    Protocol::Tcp => &["tcp"],
+                    Protocol::Udp => &["udp"],
+                    Protocol::Sctp => &["sctp"],
+                };
+                (protocol, ("VIP:PORT", SocketAddr::new(address, port).to_string()))
+            }
+            ServiceName::Mark { mark, ipv6 } => {
+                (if ipv6 { &["fwmark", "ipv6"] } else { &["fwmark"] }, ("MARK", mark.to_string()))
+            }
+        };
+        Ok(said.clone().with("name", words, "SERVICE", argument))
+    }
+
+    /// `ipvsadm -L` in other words, with the services' names.
     fn list(&mut self, said: &Matched) -> Outcome {
         let mut arguments = vec!["-L"];
         for (word, option) in [("tcp", "-t"), ("udp", "-u"), ("sctp", "--sctp-service")] {
@@ -265,7 +298,7 @@ impl Console<'_> {
             ("json", "--json"),
         ];
         arguments.extend(options.into_iter().filter(|(word, _)| said.has(word)).map(|(_, option)| option));
-        self.ipvsadm(&arguments)
+        self.ipvsadm_with(&arguments, &mut std::io::empty(), |form| form.service_names = true)
     }
 
     /// Page by page, so that a million connections need no more memory than a thousand.
@@ -386,7 +419,7 @@ impl Console<'_> {
             Ok(input) => Told::of_file(input),
             Err(error) => return self.refuse(&Error::File { why: format!("{file}: {error}") }),
         };
-        self.ipvsadm_with(&["-R", "--atomic"], &mut input)
+        self.ipvsadm_with(&["-R", "--atomic"], &mut input, |_| {})
     }
 
     /// Files named at the other end of a socket are the client's, and the daemon must not open its own by that name.
@@ -422,6 +455,10 @@ struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     fn new(said: &'a Matched) -> Result<Self, Error> {
+        if said.has("fwmark") {
+            let why = "connections of a service by mark have no address in common; look for a server or a client";
+            return Err(Error::Refused { why: why.to_owned() });
+        }
         let bad = |text: &str| Error::BadRequest { why: format!("'{text}' is no address") };
         let address = |name: &str| {
             let text = said.argument(name);

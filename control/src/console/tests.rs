@@ -317,6 +317,59 @@ fn long_forms_do_what_ipvsadm_does_and_edits_keep_what_is_not_named() {
 }
 
 #[test]
+fn services_are_called_by_their_names() {
+    let mut session = Session::new();
+    let done =
+        |session: &mut Session, line: &str| assert_eq!(session.say(line), (String::new(), Outcome::Done), "{line}");
+    for line in [
+        "service add tcp 10.0.0.1:80 name web scheduler rr",
+        "service add fwmark 7 ipv6 name seven",
+        "server add name web 10.0.0.2 mode nat weight 3",
+        "server edit name web 10.0.0.2 weight 4",
+        "service edit name web scheduler wrr",
+        "set service name web timeout persistence 60",
+        "service zero name web",
+        // ipvsadm's edit knows no names, and leaves this one alone.
+        "-E -t 10.0.0.1:80 -s wlc",
+    ] {
+        done(&mut session, line);
+    }
+    let shown = session.text("show service name web");
+    assert!(shown.contains("TCP  10.0.0.1:80 wlc name web\n  -> 10.0.0.2:80 "), "{shown}");
+    let shown = session.text("show service all stats");
+    assert!(shown.contains("FWM  7 IPv6") && shown.contains(" name seven\n"), "{shown}");
+    for line in ["-Ln", "-Sn", "-Sn --full", "save full", "-Ln --stats"] {
+        assert!(!session.text(line).contains("web"), "{line}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&session.text("show service name web json")).unwrap();
+    assert_eq!(json["services"][0]["config"]["name"], "web");
+    assert_eq!(session.text("show conn name web count"), "6\n");
+    let rows = [
+        ("service add udp 10.0.0.1:53 name web", "another service is called 'web'\n"),
+        ("service edit name seven name web", "another service is called 'web'\n"),
+        (
+            "service add udp 10.0.0.1:53 name a/b",
+            "'a/b' is no name for a service: 1 to 63 letters, digits, '.', '_' and '-'\n",
+        ),
+        ("service del name nobody", "no service is called 'nobody'\n"),
+        (
+            "show conn name seven",
+            "connections of a service by mark have no address in common; look for a server or a client\n",
+        ),
+    ];
+    for (line, text) in rows {
+        assert_eq!(session.say(line), (text.to_owned(), Outcome::Refused), "{line}");
+    }
+    done(&mut session, "service edit name web name ''");
+    assert_eq!(session.text("service del name web"), "no service is called 'web'\n");
+    done(&mut session, "service edit tcp 10.0.0.1:80 name www");
+    done(&mut session, "service add udp 10.0.0.1:53 name web");
+    done(&mut session, "server drain name www 10.0.0.2 delete");
+    done(&mut session, "service del name www");
+    done(&mut session, "service add sctp 10.0.0.1:80 name www");
+}
+
+#[test]
 fn connections_are_flushed() {
     let mut session = Session::new();
     session.text("-A -t 10.0.0.1:80\n");

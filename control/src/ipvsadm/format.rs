@@ -133,6 +133,9 @@ fn service(text: &mut String, view: &ServiceView, form: &Form, endpoints: Endpoi
             }
         }
     }
+    if let (Some(name), true) = (&spec.name, form.service_names) {
+        let _ = write!(text, " name {name}");
+    }
     text.push('\n');
 }
 

@@ -50,7 +50,8 @@ impl Session<'_> {
         self.invoke_parsed(parse(self.program, arguments, source, self.names))
     }
 
-    fn invoke_parsed(&mut self, parsed: Result<Invocation, Failure>) -> End {
+    /// Does a call that was understood, or was not.
+    pub(crate) fn invoke_parsed(&mut self, parsed: Result<Invocation, Failure>) -> End {
         match parsed {
             Err(Failure { message, status, ends_restore }) => {
                 self.complain(&message);

@@ -23,7 +23,11 @@ fn scrape(options: Options) -> Scrape {
         drain: (weight == 0).then_some(DrainView { seconds: 1, remaining: None, delete: false }),
     };
     let service = |name, servers| ServiceView {
-        spec: ServiceSpec { scheduler: "rr".to_owned(), ..ServiceSpec::new(name) },
+        spec: ServiceSpec {
+            scheduler: "rr".to_owned(),
+            name: matches!(name, ServiceName::Mark { .. }).then(|| "seven".to_owned()),
+            ..ServiceSpec::new(name)
+        },
         statistics: statistics(10),
         servers,
         origin: Default::default(),
@@ -77,6 +81,8 @@ fn workers_are_sums_unless_they_are_wanted() {
         &text,
         &[
             "rvs_conn_entries 12",
+            r#"rvs_service_info{local_address="10.0.0.1",local_port="80",local_mark="",proto="TCP",name="tcp 10.0.0.1:80",scheduler="rr"} 1"#,
+            r#"rvs_service_info{local_address="",local_port="0",local_mark="00000010",proto="FWM",name="seven",scheduler="rr"} 1"#,
             r#"rvs_conn_expired_total{state="ESTABLISHED"} 4"#,
             r#"rvs_conn_expired_total{state="TIME_WAIT"} 12"#,
             r#"rvs_drops_total{reason="no_route"} 1"#,

@@ -121,6 +121,8 @@ impl<T> Slots<T> {
 pub struct Table {
     services: Slots<Service>,
     by_name: HashMap<ServiceName, ServiceId>,
+    /// By what operators call them.
+    called: HashMap<String, ServiceId>,
     generation: u32,
     destinations: Slots<Destination>,
     /// The generation that the next destination of a slot gets.
@@ -134,6 +136,7 @@ impl Table {
         Self {
             services: Slots::new(limits.services),
             by_name: HashMap::new(),
+            called: HashMap::new(),
             generation: 0,
             destinations: Slots::new(limits.destinations),
             generations: Vec::new(),
@@ -145,6 +148,12 @@ impl Table {
     #[must_use]
     pub fn find(&self, name: &ServiceName) -> Option<&Service> {
         self.service(*self.by_name.get(name)?)
+    }
+
+    /// The service that operators call so.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<ServiceId> {
+        self.called.get(name).copied()
     }
 
     /// The service in a slot.
@@ -200,6 +209,7 @@ impl Table {
         let id = ServiceId(self.services.next().ok_or(Error::OutOfMemory)?);
         self.generation = self.generation.wrapping_add(1);
         self.by_name.insert(spec.service, id);
+        self.called.extend(spec.name.clone().map(|name| (name, id)));
         let service = Service {
             id,
             generation: self.generation,
@@ -212,11 +222,24 @@ impl Table {
         Ok(id)
     }
 
+    /// Configures a service anew, with a name that is free.
+    pub(super) fn edit_service(&mut self, id: ServiceId, spec: ServiceSpec) {
+        let Some(service) = self.services.get_mut(id.0) else { return };
+        if let Some(name) = &service.spec.name {
+            self.called.remove(name);
+        }
+        self.called.extend(spec.name.clone().map(|name| (name, id)));
+        service.spec = spec;
+    }
+
     /// Removes a service without members.
     pub(super) fn remove_service(&mut self, id: ServiceId) {
         if let Some(service) = self.services.take(id.0) {
             debug_assert!(service.members.is_empty());
             self.by_name.remove(&service.spec.service);
+            if let Some(name) = &service.spec.name {
+                self.called.remove(name);
+            }
         }
     }
 

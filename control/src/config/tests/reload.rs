@@ -200,6 +200,31 @@ fn what_runs_is_a_file() {
 }
 
 #[test]
+fn a_name_that_the_file_does_not_give_is_none() {
+    let mut daemon = Daemon::start(&FILE.replace("scheduler = \"rr\"", "name = \"web\""));
+    daemon.say("service edit udp 192.0.2.1:53 name dns");
+    daemon.write(FILE);
+    let (_, changes) = daemon.reload().unwrap();
+    let expected = [
+        "~ service tcp 192.0.2.1:80 name: web -> none scheduler: wlc -> rr",
+        "~ service udp 192.0.2.1:53 name: dns -> none",
+    ];
+    assert_eq!(changes, expected);
+    assert!(daemon.services().iter().all(|view| view.spec.name.is_none()));
+    // Names may change places.
+    let two = |first, second| {
+        format!(
+            "[[service]]\ntcp = \"192.0.2.1:80\"\nname = \"{first}\"\n[[service]]\nudp = \"192.0.2.1:53\"\nname = \"{second}\"\n"
+        )
+    };
+    daemon.write(&two("a", "b"));
+    daemon.reload().unwrap();
+    daemon.write(&two("b", "a"));
+    daemon.reload().unwrap();
+    assert_eq!(daemon.reload().unwrap().0, "nothing to change");
+}
+
+#[test]
 fn a_server_that_drains_can_come_back() {
     let mut daemon = Daemon::start(FILE);
     daemon.write(&FILE.replace("[[service.server]]\naddress = \"10.0.0.2\"\n", ""));

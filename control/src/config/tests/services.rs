@@ -34,6 +34,7 @@ fn services_are_understood() {
         tcp = "192.0.2.1:80"
         scheduler = "sh"
         flags = ["sh-port"]
+        name = "web"
         persistent = "5m"
         netmask = "255.255.255.0"
 
@@ -78,6 +79,7 @@ fn services_are_understood() {
     let mut web = ServiceSpec::new(tcp("192.0.2.1", 80));
     web.scheduler = "sh".to_owned();
     web.flags.flag2 = true;
+    web.name = Some("web".to_owned());
     web.persistence = Some(300);
     web.netmask = Some(Netmask::Mask([255, 255, 255, 0].into()));
     let server = |address: &str, port| ServerSpec::new(address.parse().unwrap(), port);
@@ -126,6 +128,15 @@ address = "10.0.0.5"
 tcp = "192.0.2.3:80"
 [[service]]
 fwmark = 0
+[[service]]
+udp = "192.0.2.3:80"
+name = "a b"
+[[service]]
+udp = "192.0.2.4:80"
+name = "a"
+[[service]]
+udp = "192.0.2.5:80"
+name = "a"
 "#;
     let expected = [
         "line 3, column 7: a timeout is 1 second to 31 days",
@@ -140,6 +151,8 @@ fwmark = 0
         "line 25, column 1: Destination already exists",
         "line 27, column 1: Service already exists",
         "line 30, column 10: a mark is 1 to 4294967295, not 0",
+        "line 31, column 1: 'a b' is no name for a service: 1 to 63 letters, digits, '.', '_' and '-'",
+        "line 37, column 1: another service is called 'a'",
     ];
     assert_eq!(mistakes(text), expected);
     for (text, expected) in [
@@ -220,6 +233,7 @@ prop_compose! {
         bits in proptest::option::of(1u8..=32),
         sip in any::<bool>(),
         one_packet in any::<bool>(),
+        name in proptest::option::of("[a-z0-9._-]{1,8}"),
         timeouts in proptest::option::of((0u32..1000, 0u32..1000, 1u32..=31 * 86_400)),
         servers in proptest::collection::vec((server(false), server(true)), 0..5),
     ) -> Service {
@@ -255,6 +269,7 @@ prop_compose! {
             netmask,
             engine: sip.then(|| "sip".to_owned()),
             one_packet,
+            name,
             timeouts: timeouts.map(|(tcp, tcp_fin, udp)| Timeouts { tcp, tcp_fin, udp }),
             ..ServiceSpec::new(service)
         };
@@ -272,6 +287,11 @@ pub(in crate::config) fn services() -> impl Strategy<Value = Vec<Service>> {
             known.push(service.spec.service);
             fresh
         });
+        let mut names = Vec::new();
+        for service in &mut services {
+            service.spec.name = service.spec.name.take().filter(|name| !names.contains(name));
+            names.extend(service.spec.name.clone());
+        }
         services
     })
 }
