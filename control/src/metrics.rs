@@ -338,6 +338,8 @@ impl Scrape {
 
     fn connections(&self, to: &mut Families<'_>) -> fmt::Result {
         to.gauges("conn_entries", "Entries in the connection tables", self.each(|worker| worker.entries))?;
+        let states = |worker: &WorkerView| worker.states.clone().into_iter().collect();
+        to.gauges("conn_state_entries", "Entries by their state", self.each_by_name("state", states))?;
         to.gauge("conn_capacity", "Entries that the connection tables have room for", self.options.capacity)?;
         to.counters("conn_created", "Entries made", self.each(|worker| worker.created))?;
         let failures = self.each(|worker| worker.insert_failures);

@@ -257,6 +257,8 @@ pub struct WorkerStats {
     pub busy_cycles: Counter,
     /// What all else took: turns without frames, pauses, questions.
     pub idle_cycles: Counter,
+    /// Connections in the flow table, by their state.
+    pub states: [Gauge; State::COUNT],
     /// Connections that expired, by the state they were in.
     pub expired_in: [Counter; State::COUNT],
     /// Version of the snapshot in use.
@@ -328,6 +330,7 @@ impl WorkerStats {
             evicted: Counter::default(),
             expired: Counter::default(),
             flushed: Counter::default(),
+            states: std::array::from_fn(|_| Gauge::default()),
             expired_in: std::array::from_fn(|_| Counter::default()),
             turns: Counter::default(),
             busy_turns: Counter::default(),

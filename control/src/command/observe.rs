@@ -42,6 +42,9 @@ pub struct WorkerView {
     pub own_dropped: u64,
     /// Connections in its table, now.
     pub entries: u64,
+    /// Those by their state, by ipvsadm's names; every state is there.
+    #[serde(default)]
+    pub states: BTreeMap<String, u64>,
     /// Connections made.
     pub created: u64,
     /// Connections that were not made: no room in the table.
@@ -161,12 +164,13 @@ impl WorkerView {
             from_kernel: stats.from_kernel.get(),
             own_dropped: stats.own_dropped.get(),
             entries: stats.entries.get(),
+            states: by_state(|state| stats.states[state as usize].get().into()),
             created: stats.created.get(),
             insert_failures: stats.insert_failures.get(),
             evicted: stats.evicted.get(),
             expired: stats.expired.get(),
             flushed: stats.flushed.get(),
-            expired_in: expired_in(stats),
+            expired_in: by_state(|state| stats.expired_in[state as usize].get()),
             turns: stats.turns.get(),
             busy_turns: stats.busy_turns.get(),
             bursts: stats.bursts.each_ref().map(Counter::get),
@@ -230,6 +234,7 @@ impl WorkerView {
             from_kernel: self.from_kernel.wrapping_sub(earlier.from_kernel),
             own_dropped: self.own_dropped.wrapping_sub(earlier.own_dropped),
             entries: self.entries,
+            states: self.states.clone(),
             created: self.created.wrapping_sub(earlier.created),
             insert_failures: self.insert_failures.wrapping_sub(earlier.insert_failures),
             evicted: self.evicted.wrapping_sub(earlier.evicted),
@@ -251,10 +256,10 @@ impl WorkerView {
 }
 
 /// Two states of different protocols may have one name.
-fn expired_in(stats: &WorkerStats) -> BTreeMap<String, u64> {
+fn by_state(count: impl Fn(State) -> u64) -> BTreeMap<String, u64> {
     let mut by_name = BTreeMap::new();
     for state in State::ALL {
-        *by_name.entry(state.name().to_owned()).or_default() += stats.expired_in[state as usize].get();
+        *by_name.entry(state.name().to_owned()).or_default() += count(state);
     }
     by_name
 }

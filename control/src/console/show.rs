@@ -108,6 +108,9 @@ pub(super) fn worker(worker: &WorkerView) -> String {
     for (name, value) in lines {
         let _ = writeln!(text, "  {name}: {value}");
     }
+    for (state, connections) in worker.states.iter().filter(|(_, connections)| **connections > 0) {
+        let _ = writeln!(text, "  now in {state}: {connections}");
+    }
     for (state, connections) in worker.expired_in.iter().filter(|(_, connections)| **connections > 0) {
         let _ = writeln!(text, "  expired in {state}: {connections}");
     }

@@ -42,6 +42,7 @@ fn scrape(options: Options) -> Scrape {
         idle_cycles: 700,
         bursts: [2, 0, 1, 0, 0, 1],
         drops: [("ttl".to_owned(), 1), ("no_route".to_owned(), u64::from(worker))].into(),
+        states: [("ESTABLISHED".to_owned(), entries)].into(),
         expired_in: [("ESTABLISHED".to_owned(), 2), ("TIME_WAIT".to_owned(), entries)].into(),
         classes: [("arp".to_owned(), ClassView { passed: 4, policed: 1, dropped: 2 })].into(),
         ..WorkerView::default()
@@ -83,6 +84,7 @@ fn workers_are_sums_unless_they_are_wanted() {
             "rvs_conn_entries 12",
             r#"rvs_service_info{local_address="10.0.0.1",local_port="80",local_mark="",proto="TCP",name="tcp 10.0.0.1:80",scheduler="rr"} 1"#,
             r#"rvs_service_info{local_address="",local_port="0",local_mark="00000010",proto="FWM",name="seven",scheduler="rr"} 1"#,
+            r#"rvs_conn_state_entries{state="ESTABLISHED"} 12"#,
             r#"rvs_conn_expired_total{state="ESTABLISHED"} 4"#,
             r#"rvs_conn_expired_total{state="TIME_WAIT"} 12"#,
             r#"rvs_drops_total{reason="no_route"} 1"#,

@@ -1,6 +1,7 @@
 //! Whether tables and counters add up: for tests that put a pipeline through everything.
 
 use super::{ConnSlot, Pipeline};
+use crate::conn::State;
 use crate::flow_table::hash;
 use crate::parse::Parsed;
 use crate::service::{DestId, Snapshot};
@@ -8,14 +9,15 @@ use packet_io::TableMemory;
 use std::collections::HashMap;
 
 impl<M: TableMemory<ConnSlot>> Pipeline<M> {
-    /// Walks all tables: every destination's ActiveConn, InActConn and PersistConn, every template's connections, that
-    /// each connection is found, and that the schedulers follow the snapshot, which must be the last one adopted. It
-    /// takes as long as the tables are big.
+    /// Walks all tables: every destination's ActiveConn, InActConn and PersistConn, every template's connections,
+    /// connections by state, that each connection is found, and that the schedulers follow the snapshot, which must be the
+    /// last one adopted. It takes as long as the tables are big.
     ///
     /// # Errors
     /// The first thing that does not add up, in words.
     pub fn audit(&self, snapshot: &Snapshot) -> Result<(), String> {
         let mut counted: HashMap<DestId, [u32; 3]> = HashMap::new();
+        let mut states = [0; State::COUNT];
         let mut hanging = HashMap::new();
         self.hang(&mut hanging);
         let mut wrong = None;
@@ -23,6 +25,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             wrong = Some(format!("the scheduler of {:?} does not follow it", service.key));
         }
         self.conns.scan(0, usize::MAX, |slot, conn, _| {
+            states[conn.state as usize] += 1;
             if !conn.is_bypass() {
                 counted.entry(conn.dest).or_default()[usize::from(!conn.is_active())] += 1;
             }
@@ -57,6 +60,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             if self.share.is_all() && counted[0] + counted[1] == 0 && self.is_overloaded(id) {
                 wrong = Some(format!("{id:?} is overloaded without a connection"));
             }
+        }
+        let said = self.ledger.stats.states.each_ref().map(crate::stats::Gauge::get);
+        if said != states {
+            wrong = Some(format!("the counters of states say {said:?}, the table {states:?}"));
         }
         wrong.map_or(Ok(()), Err)
     }

@@ -34,6 +34,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         match conns.insert(hash, conn, expires, |conn| templates.evictable(conn)) {
             Ok(inserted) => {
                 self.ledger.stats.created.add(1);
+                self.ledger.entered(conn.state);
                 if let Some(evicted) = inserted.evicted {
                     self.evict(turn, &evicted);
                 }
@@ -59,7 +60,9 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             return self.first(turn, frame, parsed, hash, Some(slot));
         }
         let conn = self.conns.get_mut(slot);
+        let before = conn.state;
         conn.see(Direction::Request, signal, settings.is_secure());
+        self.ledger.passed(before, conn.state);
         let timeout = turn.snapshot.timeouts.of(conn.state);
         self.conns.rearm(slot, turn.now.plus(timeout));
         self.pass_by(turn, frame, parsed)

@@ -120,6 +120,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         match inserted {
             Ok(inserted) => {
                 stats.created.add(1);
+                self.ledger.entered(conn.state);
                 if conn.forward() == Forward::Nat {
                     put_first(conns, hash, &conn, inserted.slot);
                 }

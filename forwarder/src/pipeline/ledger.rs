@@ -6,6 +6,7 @@
 //! of the kernel's ip_vs_bind_dest and ip_vs_unbind_dest. With several workers the connections of all count, the others'
 //! as the last survey found them.
 
+use crate::conn::State;
 use crate::lines;
 use crate::service::{DestId, Destination, Member};
 use crate::stats::{DestCounters, Load, Loads, Touched, WorkerStats};
@@ -89,6 +90,25 @@ impl Ledger {
                 self.clear(member.id);
             }
         }
+    }
+
+    /// An entry of this state was made.
+    #[inline]
+    pub fn entered(&self, state: State) {
+        self.stats.states[state as usize].up();
+    }
+
+    /// An entry's state is another one.
+    #[inline]
+    pub fn passed(&self, from: State, to: State) {
+        self.stats.states[from as usize].down();
+        self.entered(to);
+    }
+
+    /// An entry is gone.
+    #[inline]
+    pub fn left(&self, state: State) {
+        self.stats.states[state as usize].down();
     }
 
     /// A connection became active or inactive.

@@ -401,6 +401,7 @@ fn gone(conn: &Conn, snapshot: &Snapshot, now: Tick, templates: &mut Templates, 
 
 /// A connection's entry is gone: it counts no more.
 fn unbind(conn: &Conn, snapshot: &Snapshot, ledger: &mut Ledger) {
+    ledger.left(conn.state);
     if conn.is_bypass() {
         return;
     }

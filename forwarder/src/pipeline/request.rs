@@ -96,8 +96,10 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if conn.forward() == Forward::Nat {
             return;
         }
+        let before = conn.state;
         let change = conn.see(Direction::Reply, Signal::Tcp(flags::RST), turn.snapshot.settings.is_secure());
         let conn = *conn;
+        self.ledger.passed(before, conn.state);
         if let Some(active) = change.recount {
             self.ledger.moved(conn.dest, active);
         }
@@ -136,8 +138,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
     ) {
         let secure = turn.snapshot.settings.is_secure();
         let conn = self.conns.get_mut(slot);
+        let before = conn.state;
         let change = conn.see(direction, signal(frame, parsed), secure);
         let conn = *conn;
+        if change.moved {
+            self.ledger.passed(before, conn.state);
+        }
         if let Some(active) = change.recount {
             self.ledger.moved(conn.dest, active);
         }
