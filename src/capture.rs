@@ -13,6 +13,7 @@ const KEPT: usize = 512;
 /// Any port.
 const ANY: u32 = u32::MAX;
 
+#[derive(Debug)]
 struct Kept {
     port: u16,
     sent: bool,
@@ -22,7 +23,7 @@ struct Kept {
 }
 
 /// A capture, or none.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Capture {
     /// Made with the first capture: it is large.
     kept: OnceLock<ArrayQueue<Kept>>,

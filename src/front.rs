@@ -33,6 +33,12 @@ impl Front {
         Self { director, eal: eal.clone(), frames: frames.clone(), eyes, kernel }
     }
 
+    /// Waits until all workers show what is wanted.
+    fn watch(&self) -> Result<Reply, Error> {
+        lock(&self.director).workers().watch()?;
+        Ok(Reply::Done)
+    }
+
     fn memory(&self) -> MemoryView {
         let (available, in_use) = (self.frames.available(), self.frames.in_use());
         let nodes = doctor::huge_pages(Path::new("/"));
@@ -77,6 +83,16 @@ impl Executor for Front {
                 self.eyes.stop_capture();
                 Ok(Reply::Done)
             }
+            Command::AddTrace(spec) => {
+                self.eyes.trace(spec).map_err(|why| Error::Refused { why })?;
+                tracing::info!(?spec, "trace");
+                self.watch()
+            }
+            Command::ClearTrace => {
+                self.eyes.clear_trace();
+                self.watch()
+            }
+            Command::Trace => Ok(Reply::Traced(self.eyes.traced())),
             Command::Captured => Ok(Reply::Captured(self.eyes.captured())),
             Command::AddNeighbour { .. }
             | Command::DeleteNeighbour { .. }

@@ -10,6 +10,7 @@ use dpdk_ffi::queue::{RxQueue, TxQueue};
 use forwarder::clock::Tick;
 use forwarder::pipeline::{ConnSlot, ConnView, Flushed, Listing, Which};
 use forwarder::service::Snapshot;
+use forwarder::worker::Watcher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
@@ -24,6 +25,8 @@ pub enum Request {
     List(Question),
     /// Connections are to go.
     Flush(Flush),
+    /// To show single frames to somebody, or to nobody; an answer when it does.
+    Watch(Option<Arc<dyn Watcher>>, SyncSender<()>),
     /// Its queues of a port, for others or for none.
     Replace {
         /// The port.
@@ -168,6 +171,10 @@ fn answer(worker: &mut Worker, request: Request, shared: &Shared, now: Tick) -> 
         Request::List(Question { from, limit, mut room, answer }) => {
             let next = worker.pipeline().list(&(shared.snapshot)(), now, from, limit, |view| room.push(view));
             let _ = answer.try_send((room, next));
+        }
+        Request::Watch(watcher, answer) => {
+            worker.watch(watcher);
+            let _ = answer.try_send(());
         }
         Request::Replace { port, rx, tx, answer } => {
             if tx.is_none() {

@@ -19,6 +19,7 @@ mod prompt;
 mod queues;
 mod rss;
 mod telemetry;
+mod trace;
 mod workers;
 
 use anyhow::{Context, Result, ensure};
@@ -194,8 +195,12 @@ fn direct(
         let (monitor, pool) = (monitor.clone(), pool.clone());
         let tick = move || {
             while !stop.load(Relaxed) {
+                eyes.tell();
                 let mut director = lock(&director);
                 if let Err(error) = director.tick() {
+                    tracing::warn!("{error}");
+                }
+                if let Err(error) = director.workers().watch() {
                     tracing::warn!("{error}");
                 }
                 let servers = director.servers();
@@ -204,7 +209,6 @@ fn direct(
                 monitor.observe(&workers, pool.available(), brief);
                 log::report();
                 asker.keep_fresh(servers);
-                eyes.tell();
                 std::thread::sleep(TICK);
             }
             eyes.tell();
@@ -329,6 +333,7 @@ fn mirror_and_director(
         ports: ports.clone(),
         eyes: Arc::new(Eyes::new()),
         lcores: launch::lcores(eal).collect(),
+        watched: 0,
         burst: packet_io::BURST as u16,
         serving: stats.len(),
     };

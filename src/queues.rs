@@ -2,14 +2,19 @@
 //! through them.
 
 use crate::capture::Capture;
-use control::command::{CapturePage, CaptureSpec};
+use crate::trace::{Filter, Trace};
+use control::command::{CapturePage, CaptureSpec, TracePage, TraceSpec};
+use control::console::trace::decision;
+use control::director::trail::step;
 use control::packet;
 use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::mbuf::Mbuf;
 use dpdk_ffi::queue::{RxQueue, TxQueue};
+use forwarder::pipeline::{DropReason, Sight, Verdict};
+use forwarder::worker::{Trail, Watcher};
 use packet_io::{Burst, Frame as _};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// What lines about frames are logged as.
 pub const TARGET: &str = "packet";
@@ -20,6 +25,7 @@ const SEEN: usize = 512;
 const HEAD: usize = 96;
 
 /// A frame that was seen.
+#[derive(Debug)]
 pub struct Seen {
     /// Where.
     pub port: u16,
@@ -41,16 +47,25 @@ impl Seen {
 pub type Queues = (Vec<RxQueue>, Option<TxQueue>);
 
 /// Who looks at frames, at most of the time nobody. Then a burst costs one look at the level.
+#[derive(Debug)]
 pub struct Eyes {
     level: AtomicU8,
     seen: ArrayQueue<Seen>,
+    /// Made when it is first wanted: it is large.
+    decided: OnceLock<ArrayQueue<Trail>>,
     missed: AtomicU64,
     capture: Capture,
+    trace: Trace,
+    /// Rises when workers have to show something else.
+    version: AtomicU64,
+    /// The number of the last trail.
+    numbers: AtomicU32,
 }
 
-/// Bits of the level: what is told of, and what is captured.
+/// Bits of the level: what is told of, what is captured, and what is told of with what was decided.
 const TELL: [u8; 2] = [1, 2];
 const CAPTURE: [u8; 2] = [4, 8];
+const DECIDED: u8 = 16;
 
 impl Eyes {
     /// Closed.
@@ -58,15 +73,62 @@ impl Eyes {
         Self {
             level: AtomicU8::new(0),
             seen: ArrayQueue::new(SEEN),
+            decided: OnceLock::new(),
             missed: AtomicU64::new(0),
             capture: Capture::default(),
+            trace: Trace::default(),
+            version: AtomicU64::new(0),
+            numbers: AtomicU32::new(0),
         }
     }
 
-    /// 0: nothing; 1: what is received; 2: what is sent; 3: both, as testpmd counts.
+    /// 0: nothing; 1: what is received; 2: that with what was decided; 3: what is received and what is sent. For 2,
+    /// workers must be told ([`version`](Self::version)).
     pub fn set(&self, level: u8) {
         let [receive, send] = TELL;
-        self.change(receive | send, level);
+        let to = match level {
+            0 => 0,
+            1 => receive,
+            2 => DECIDED,
+            _ => receive | send,
+        };
+        self.decided.get_or_init(|| ArrayQueue::new(SEEN));
+        self.change(receive | send | DECIDED, to);
+        self.version.fetch_add(1, Relaxed);
+    }
+
+    /// Another number than before if workers have to show something else ([`watcher`](Self::watcher)).
+    pub fn version(&self) -> u64 {
+        self.version.load(Relaxed)
+    }
+
+    /// Who watches the workers, if somebody wants more than queues can tell.
+    pub fn watcher(eyes: &Arc<Self>) -> Option<Arc<dyn Watcher>> {
+        let level = eyes.level.load(Relaxed);
+        let observer =
+            Observer { eyes: eyes.clone(), filters: eyes.trace.filters(), tells: level & DECIDED != 0, drops: false };
+        (observer.wants_trails() || observer.wants_drops()).then(|| Arc::new(observer) as Arc<dyn Watcher>)
+    }
+
+    /// Keeps the trails of some packets. Workers must be told ([`version`](Self::version)).
+    ///
+    /// # Errors
+    /// That this is too much.
+    pub fn trace(&self, spec: TraceSpec) -> Result<(), String> {
+        self.trace.add(spec)?;
+        self.version.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Keeps no trails, and forgets them.
+    pub fn clear_trace(&self) {
+        self.trace.clear();
+        self.version.fetch_add(1, Relaxed);
+    }
+
+    /// The trails that were kept.
+    pub fn traced(&self) -> TracePage {
+        self.trace.page()
     }
 
     /// Sets some bits of the level.
@@ -111,6 +173,14 @@ impl Eyes {
         if self.capture.is_over() {
             self.stop_capture();
         }
+        if self.trace.collect() {
+            self.version.fetch_add(1, Relaxed);
+        }
+        for trail in (0..SEEN).map_while(|_| self.decided.get()?.pop()) {
+            let step = step(&trail, 0);
+            let (frame, worker, port) = (&step.frame, step.worker, step.port);
+            tracing::info!(target: TARGET, port, worker, "{frame}: {}", decision(&step));
+        }
         let (seen, missed) = self.take();
         for frame in seen {
             let way = if frame.sent { "sent" } else { "received" };
@@ -147,6 +217,49 @@ impl Eyes {
     }
 }
 
+/// What workers show single frames to. It tells the [`Eyes`].
+#[derive(Debug)]
+struct Observer {
+    eyes: Arc<Eyes>,
+    filters: Vec<Arc<Filter>>,
+    tells: bool,
+    drops: bool,
+}
+
+impl Watcher for Observer {
+    fn wants_trails(&self) -> bool {
+        self.tells || !self.filters.is_empty()
+    }
+
+    fn wants_drops(&self) -> bool {
+        self.drops
+    }
+
+    fn wants(&self, sight: &Sight) -> bool {
+        self.tells || self.filters.iter().any(|filter| filter.wants(sight))
+    }
+
+    fn number(&self) -> u32 {
+        self.eyes.numbers.fetch_add(1, Relaxed).wrapping_add(1).max(1)
+    }
+
+    fn keep(&self, trail: &Trail) {
+        if !self.filters.is_empty() {
+            self.eyes.trace.keep(&self.filters, trail);
+        }
+        // One line for each packet: that of the worker who decides.
+        if self.tells
+            && !matches!(trail.verdict, Verdict::HandOver(_) | Verdict::Ask(_))
+            && let Some(decided) = self.eyes.decided.get()
+            && decided.push(*trail).is_err()
+        {
+            self.eyes.missed.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn dropped(&self, _port: u16, _reason: DropReason, _bytes: &[u8], _length: usize) {}
+}
+
 /// A queue of a port, or its empty place while the port is stopped.
 pub struct Place<Q> {
     port: u16,
@@ -178,6 +291,10 @@ impl packet_io::RxQueue for Place<RxQueue> {
             self.eyes.see(self.port, false, (from..burst.len()).filter_map(|index| burst.get(index)));
         }
         received
+    }
+
+    fn number(&self) -> u16 {
+        self.queue.as_ref().map_or(0, RxQueue::queue)
     }
 }
 

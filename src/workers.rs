@@ -41,6 +41,8 @@ pub struct Lcores {
     pub ports: Arc<Mutex<Vec<DirectorPort>>>,
     /// What looks at frames.
     pub eyes: Arc<Eyes>,
+    /// What the workers show to them is as it was wanted then ([`Eyes::version`]).
+    pub watched: u64,
     /// The lcores that the workers run on; those behind them run on threads.
     pub lcores: Vec<Lcore>,
     /// Frames that are received at once, at most.
@@ -57,6 +59,26 @@ impl Lcores {
         let rx = rx.into_iter().map(|queue| Place::new(port, queue, &self.eyes)).collect();
         worker.requests.push(Request::Replace { port, rx, tx, answer }).map_err(|_| silent())?;
         answered.recv_timeout(ANSWER).map(drop).map_err(|_| silent())
+    }
+
+    /// Lets the workers show to the eyes what these want to see by now.
+    ///
+    /// # Errors
+    /// [`Error::Silent`]; the next call tries again.
+    pub fn watch(&mut self) -> Result<(), Error> {
+        let version = self.eyes.version();
+        if version == self.watched {
+            return Ok(());
+        }
+        let watcher = Eyes::watcher(&self.eyes);
+        for (worker, shared) in self.shared.iter().enumerate() {
+            let (answer, answered) = sync_channel(1);
+            let silent = Error::Silent { worker };
+            shared.requests.push(Request::Watch(watcher.clone(), answer)).map_err(|_| silent.clone())?;
+            answered.recv_timeout(ANSWER).map_err(|_| silent)?;
+        }
+        self.watched = version;
+        Ok(())
     }
 
     /// Takes a port's queues from the workers.
@@ -187,7 +209,11 @@ impl Workers for Lcores {
                 let done = if extended { port.reset_extended_stats() } else { port.reset_stats() };
                 done.map_err(why)?;
             }
-            Adjustment::Verbose(level) => self.eyes.set(level),
+            Adjustment::Verbose(level) => {
+                drop(ports);
+                self.eyes.set(level);
+                self.watch().map_err(|error| error.to_string())?;
+            }
             Adjustment::Stop(number) => {
                 self.take_queues(number)?;
                 slot(&mut ports, number)?.stop().map_err(in_words)?;

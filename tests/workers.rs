@@ -39,6 +39,8 @@ fn balance(options: Options) {
         director.list("-Lnc")
     );
 
+    watch_single_packets(&lab, &director);
+
     let flushed = director.console("flush conn tcp 172.16.0.1:8081");
     assert_eq!(flushed, "Removed connections: 12, persistence templates: 1\n");
     assert_eq!(director.console("show conn tcp 172.16.0.1:8081 count"), "0\n");
@@ -67,6 +69,54 @@ fn balance(options: Options) {
         let went = counters.forwarded + counters.to_kernel + counters.held + counters.drops.values().sum::<u64>();
         counters.handed.0 > 0 && counters.handed.0 == counters.handed.1 && counters.received == went
     });
+}
+
+/// Who watches packets reads what became of them, over all workers; from then on until the director ends, one is waited for.
+fn watch_single_packets(lab: &Lab, director: &Director<'_>) {
+    let traced = |until: &dyn Fn(&str) -> bool| {
+        let mut text = String::new();
+        eventually("traces", || {
+            text = director.console("trace show");
+            until(&text)
+        });
+        text
+    };
+    assert_eq!(director.console("trace add vip 172.16.0.1:8080 count 500"), "");
+    lab.curl("client", "http://172.16.0.1:8080/", 6);
+    let text = traced(&|text| text.matches("new connection").count() == 6);
+    for part in [
+        "received by port 0, queue 0: src=",
+        "service TCP 172.16.0.1:8080, scheduler wlc\n",
+        ", chosen by wlc\n",
+        "destination 172.16.0.1:8080 -> 192.168.1.",
+        "sent by port 1 to 192.168.1.",
+        "state SYN_RECV -> ESTABLISHED, expires in 900 s\n",
+        "reply of connection TCP ",
+        "source 192.168.1.",
+        "handed over to worker ",
+        "handed over, came by port ",
+        "TTL 64 -> 63\n",
+    ] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    let json = director.console("show trace json");
+    assert!(json.starts_with("{\"traced\":{\"packets\":[{\"steps\":[{\"worker\":"), "{json}");
+    assert_eq!(director.console("trace clear"), "");
+    assert_eq!(director.console("trace show"), "no packets are traced\n");
+
+    // A service without servers: why, and what the client is told.
+    director.configure(&["-A -t 172.16.0.1:8082 -s rr"]);
+    assert_eq!(director.console("set verbose 2"), "Change verbose level to 2\n");
+    assert_eq!(director.console("trace add vip 172.16.0.1:8082 count 1"), "");
+    lab.try_sh("client", "curl -s -m 2 http://172.16.0.1:8082/");
+    let text = traced(&|text| text.contains("Packet 1"));
+    assert!(text.contains("dropped: no_destination; the sender is told by port 0: src="), "{text}");
+    let told =
+        "172.16.0.1:8082 TCP SYN: no connection; service TCP 172.16.0.1:8082, scheduler rr; dropped: no_destination";
+    eventually("a line about the packet", || director.log().contains(told));
+    assert_eq!(director.console("set verbose 0"), "Change verbose level to 0\n");
+    director.configure(&["-D -t 172.16.0.1:8082"]);
+    assert_eq!(director.console("trace add client 203.0.113.1 count 1"), "");
 }
 
 #[test]

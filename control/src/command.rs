@@ -12,6 +12,7 @@ pub(crate) mod network;
 mod observe;
 mod process;
 mod reply;
+mod trace;
 
 pub use capture::{CapturePage, CaptureSpec, CapturedFrame, LONGEST_CAPTURE, LONGEST_SNAP};
 pub use error::Error;
@@ -25,6 +26,10 @@ pub use process::{HeapView, HugePagesView, LogView, MemoryView, PoolView};
 pub use reply::{
     Change, ChangePage, ConfigReport, ConnectionPage, ConnectionView, Counters, DrainView, FlushedView, Origin, Rates,
     Reply, ServerView, ServiceView, Setting, Statistics, StatusView, Version,
+};
+pub use trace::{
+    MOST_TRACED, MOST_TRACES, TRACED, TracePage, TraceSpec, TraceStep, TracedConnection, TracedPacket, TracedService,
+    TracedTemplate,
 };
 
 use forwarder::police::Class;
@@ -248,6 +253,13 @@ pub enum Command {
     StopCapture,
     /// What was captured meanwhile: answers [`Reply::Captured`].
     Captured,
+    /// Keeps the decisions about packets from now on, for [`Command::Trace`]. Fails with [`Error::Refused`] if too much is
+    /// asked for.
+    AddTrace(TraceSpec),
+    /// The packets that were traced: answers [`Reply::Traced`].
+    Trace,
+    /// Forgets the packets that were traced, and waits for no more.
+    ClearTrace,
     /// DPDK's memory and the machine's huge pages: answers [`Reply::Memory`].
     Memory,
     /// Ends the director as SIGTERM does, and with it all forwarding.
@@ -265,7 +277,8 @@ pub enum Command {
         /// So many.
         frames: u16,
     },
-    /// Frames are logged, some hundred a second at most: 0 none, 1 those received, 2 those sent, 3 both.
+    /// Frames are logged, some hundred a second at most: 0 none, 1 those received, 2 those received with what was decided
+    /// about them, 3 those received and those sent.
     SetVerbose {
         /// 0 to 3.
         level: u8,
@@ -375,6 +388,8 @@ impl Command {
             | Self::DeleteRoute(_)
             | Self::SetLog { .. }
             | Self::StartCapture(_)
+            | Self::AddTrace(_)
+            | Self::ClearTrace
             | Self::StopCapture
             | Self::Shutdown
             | Self::ClearPort { .. }
@@ -402,6 +417,7 @@ impl Command {
             | Self::Routes { .. }
             | Self::Log
             | Self::Captured
+            | Self::Trace
             | Self::Memory
             | Self::Forwarding => false,
         }

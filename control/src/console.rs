@@ -16,6 +16,7 @@ mod process;
 mod run;
 mod show;
 mod table;
+pub mod trace;
 mod words;
 
 use crate::command::Error;

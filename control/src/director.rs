@@ -7,6 +7,7 @@ mod flush;
 mod journal;
 mod meter;
 pub mod still;
+pub mod trail;
 
 use crate::command::network;
 use crate::command::{
@@ -89,7 +90,8 @@ pub trait Workers {
 pub enum Adjustment {
     /// So many at once, at most.
     Burst(u16),
-    /// Of which frames a line is logged: 0 of none, 1 of those received, 2 of those sent, 3 of both.
+    /// Of which frames a line is logged: 0 of none, 1 of those received, 2 of those with what was decided, 3 of those received
+    /// and those sent.
     Verbose(u8),
     /// This port is started.
     Start(u16),

@@ -1,5 +1,9 @@
 //! A frame in a line, for who wants to see frames go by (`set verbose`). It knows bytes and nothing else.
 
+mod changes;
+
+pub use changes::changes;
+
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 

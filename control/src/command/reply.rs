@@ -2,7 +2,7 @@
 
 use super::{
     CapturePage, Command, DaemonSpec, Error, ExceptionView, ForwardingView, LayoutView, LogView, MarkSpec, MemoryView,
-    NeighbourView, PortView, RoutePage, ServerSpec, ServiceSpec, Timeouts, WorkerView,
+    NeighbourView, PortView, RoutePage, ServerSpec, ServiceSpec, Timeouts, TracePage, WorkerView,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -64,6 +64,8 @@ pub enum Reply {
     Memory(MemoryView),
     /// Frames.
     Captured(CapturePage),
+    /// Packets that were traced.
+    Traced(TracePage),
 }
 
 /// A service as it stands.

@@ -42,6 +42,7 @@ impl<E: Executor> Values for Live<E> {
                 let named = services.iter().filter_map(|view| of_kind(&view.spec.service, words));
                 named.collect()
             }
+            "VIP" => self.services().iter().filter_map(|view| named_address(&view.spec.service)).collect(),
             "RIP:PORT" => self.servers(words),
             _ => Vec::new(),
         }
@@ -73,6 +74,14 @@ impl<E: Executor> Live<E> {
             Endpoints { names: None }.full(server.spec.address, server.spec.port, None)
         };
         service.servers.iter().map(text).collect()
+    }
+}
+
+/// The virtual address and port of a service.
+fn named_address(service: &ServiceName) -> Option<String> {
+    match service {
+        ServiceName::Address { address, port, .. } => Some(Endpoints { names: None }.full(*address, *port, None)),
+        ServiceName::Mark { .. } => None,
     }
 }
 

@@ -34,6 +34,15 @@ pub fn ip(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, id: u16, fragme
     packet
 }
 
+/// The same packet with this time to live.
+pub fn with_ttl(mut packet: Vec<u8>, ttl: u8) -> Vec<u8> {
+    packet[8] = ttl;
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 /// The payload of an IP packet that carries a datagram without a checksum.
 pub fn datagram(source: u16, destination: u16, data: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();

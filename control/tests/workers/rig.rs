@@ -268,6 +268,11 @@ impl Rig {
         self.director.execute(command).unwrap();
     }
 
+    /// Adds a marking rule.
+    pub fn mark(&mut self, rule: &str) {
+        self.director.execute(Command::AddMark(rule.parse().unwrap())).unwrap();
+    }
+
     /// Lets time pass, a tick at a time at first, and in longer steps from then on.
     pub fn wait(&mut self, ticks: u32) {
         let mut left = ticks;

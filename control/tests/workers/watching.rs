@@ -1,8 +1,11 @@
 //! Packets that somebody watches are treated as if nobody did, and everything that is told of them is so.
 
 use crate::ownership::{VIP, client, service};
-use crate::packets::{ACK, SYN, datagram, endpoints, ip, tcp, udp, unreachable};
+use crate::packets::{ACK, SYN, datagram, endpoints, ip, tcp, udp, unreachable, with_ttl};
 use crate::rig::{FULL, INSIDE, OUTSIDE, Rig};
+use control::command::TracePage;
+use control::console::trace::text;
+use control::director::trail::{joined, step};
 use forwarder::conn::Direction;
 use forwarder::pipeline::{DropReason, Remembered, Sight, Verdict};
 use forwarder::worker::{Came, Trail, Watcher};
@@ -98,7 +101,7 @@ enum Step {
     Watch(bool),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => (0..3_usize, 0..18_u8, 0..6_u8, 0..40_u16).prop_map(|(queue, kind, client, n)| Step::Come(queue, kind, client, n)),
         3 => (0..3_usize).prop_map(Step::Turn),
@@ -131,13 +134,8 @@ fn packet(kind: u8, number: u8, n: u16) -> (u16, Vec<u8>) {
         13 => (INSIDE, unreachable(Ipv4Addr::new(192, 168, 1, 2), *client.ip(), &udp(client, server(2, 5353), b"?"))),
         14 => (OUTSIDE, ip(*client.ip(), VIP, 17, n % 4, 0x2000, &whole[..504])),
         15 => (OUTSIDE, ip(*client.ip(), VIP, 17, n % 4, 63, &whole[504..])),
-        16 => {
-            // Its time to live is over.
-            odd[8] = 1;
-            let sum = u16::from_be_bytes([odd[10], odd[11]]).wrapping_add(0x3f00);
-            odd[10..12].copy_from_slice(&sum.to_be_bytes());
-            (OUTSIDE, odd)
-        }
+        // Its time to live is over.
+        16 => (OUTSIDE, with_ttl(odd, 1)),
         _ => {
             odd[10] ^= 0xff;
             (OUTSIDE, odd)
@@ -155,7 +153,7 @@ proptest! {
         drops in any::<bool>(),
         one in prop::option::of(0..6_u16),
         room in prop_oneof![Just(usize::MAX), 1..40_usize],
-        steps in prop::collection::vec(step(), 1..300),
+        steps in prop::collection::vec(any_step(), 1..300),
     ) {
         let (notes, watcher) = notes(Notes { trails, drops, client: one.map(|n| *client(n).ip()), ..Notes::default() });
         let (mut plain, mut watched) = (rig(workers), rig(workers));
@@ -315,6 +313,85 @@ fn a_trail_leads_on_to_the_worker_that_decides() {
         }
     }
     assert!(handed > 60 && asked > 20, "{handed} {asked}");
+}
+
+/// What an operator reads of packets that are sent one after the other.
+fn told(rig: &mut Rig, notes: &Notes, worker: usize, port: u16, packet: &[u8]) -> String {
+    let trails = trails(rig, notes, worker, port, packet);
+    let steps = trails.iter().map(|trail| (trail.number, trail.follows, step(trail, 0)));
+    let page = TracePage { packets: joined(steps), ..TracePage::default() };
+    assert_eq!(page.packets.len(), 1, "{page:?}");
+    let page: TracePage = serde_json::from_str(&serde_json::to_string(&page).unwrap()).unwrap();
+    text(&page)
+}
+
+#[test]
+fn what_is_kept_is_told_in_words() {
+    let (notes, watcher) = notes(all());
+    let mut rig = rig(1);
+    rig.ipvsadm("-A -f 7 -s rr");
+    rig.ipvsadm("-a -f 7 -r 192.168.1.9:0 -i");
+    rig.mark("tcp to 172.16.0.3 set 7");
+    rig.watch(Some(&watcher));
+    let client = client(1);
+    let to = |last, port| SocketAddrV4::new(Ipv4Addr::new(172, 16, 0, last), port);
+    let server = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 3), 8080);
+    let whole = datagram(client.port(), 53, &[0; 1000]);
+    let connection = "TCP 10.9.0.1:40001 -> 172.16.0.1:80 to 192.168.1.3:8080 (nat)";
+    let rows: [(u16, Vec<u8>, &[&str]); 10] = [
+        (
+            OUTSIDE,
+            tcp(client, service(80), SYN, b""),
+            &[
+                "received by port 0, queue 0: src=02:00:00:00:00:FE",
+                "  no connection\n  service TCP 172.16.0.1:80, scheduler wlc\n",
+                &format!("new connection {connection}, SYN_RECV, expires in 60 s, chosen by wlc\n"),
+                "  destination 172.16.0.1:80 -> 192.168.1.3:8080\n  TTL 64 -> 63\n",
+                "  sent by port 1 to 192.168.1.3\n",
+            ],
+        ),
+        (
+            INSIDE,
+            tcp(server, client, SYN | ACK, b""),
+            &[
+                &format!("reply of connection {connection}, SYN_RECV"),
+                "  source 192.168.1.3:8080 -> 172.16.0.1:80\n",
+                "  sent by port 0 to 10.0.0.254\n",
+            ],
+        ),
+        (OUTSIDE, tcp(client, service(80), ACK, b""), &["state SYN_RECV -> ESTABLISHED, expires in 900 s\n"]),
+        (
+            OUTSIDE,
+            tcp(client, service(443), SYN, b""),
+            &[
+                "  the client has no template\n",
+                "(tun), SYN_RECV, expires in 60 s, chosen by wrr, template made\n",
+                "  put into IPIP from 192.168.1.1 to 192.168.1.",
+            ],
+        ),
+        (OUTSIDE, tcp(to(3, 1), to(3, 99), SYN, b""), &["service FWM 7, by mark 7, scheduler rr\n"]),
+        (OUTSIDE, tcp(client, to(2, 80), SYN, b""), &["dropped: no_destination; the sender is told by port 0: src="]),
+        (OUTSIDE, udp(client, service(123), b""), &["one packet\n  to 192.168.1.8:123, and no connection is kept\n"]),
+        (
+            OUTSIDE,
+            with_ttl(tcp(client, service(80), ACK, b""), 1),
+            &["dropped: ttl_exceeded; the sender is told by port 0: "],
+        ),
+        (OUTSIDE, ip(*client.ip(), VIP, 17, 1, 0x2000, &whole[..504]), &["  kept until all fragments are there\n"]),
+        (
+            OUTSIDE,
+            tcp(client, SocketAddrV4::new(VIP, 22), SYN, b""),
+            &["  no connection, no service\n  to the kernel's interface of port 0\n"],
+        ),
+    ];
+    for (port, packet, parts) in rows {
+        let told = told(&mut rig, &notes, 0, port, &packet);
+        let mut rest = told.as_str();
+        for part in parts {
+            let at = rest.find(part).unwrap_or_else(|| panic!("{part}\nis not in\n{told}"));
+            rest = &rest[at..];
+        }
+    }
 }
 
 #[test]
