@@ -200,7 +200,15 @@ impl Workers for Lcores {
                 self.burst = frames;
                 ports.iter().filter_map(|port| port.port.as_ref()).for_each(|port| port.set_burst(frames));
             }
-            Adjustment::Link(number, up) => device(&mut ports, number)?.set_link(up).map_err(why)?,
+            Adjustment::Link(number, up) => {
+                let port = device(&mut ports, number)?;
+                port.set_link(up).map_err(|error| match error {
+                    dpdk_ffi::Error::NoLink { driver, .. } => {
+                        format!("its driver, {driver}, cannot; 'port stop {number}' takes the port out of use")
+                    }
+                    error => why(error),
+                })?;
+            }
             Adjustment::AllMulticast(number, on) => {
                 device(&mut ports, number)?.set_all_multicast(on).map_err(why)?;
             }

@@ -47,7 +47,12 @@ fn balance(options: Options) {
 
     // A port that was stopped, and one that has another device, are the same for the kernel and for connections.
     let device = options.driver.device(1, 1 + options.more_workers);
+    let driver = options.driver.name();
     for (line, answer) in [
+        (
+            "set link-down port 1",
+            &*format!("port 1: its driver, {driver}, cannot; 'port stop 1' takes the port out of use\n"),
+        ),
         ("port reset 1", "Done\n"),
         ("port stop 1", "Done\n"),
         ("port detach 1", "Now total ports is 1\nDone\n"),

@@ -184,6 +184,9 @@ pub enum Command {
     },
     /// The text of a configuration file that describes what runs: answers [`Reply::Text`].
     RunningConfig,
+    /// The text of the director's configuration file as it was last taken over, without what is so anyway: answers
+    /// [`Reply::Text`].
+    FileConfig,
     /// Since when the daemon runs, and how its file was read: answers [`Reply::Status`].
     Status,
     /// What was changed lately: answers [`Reply::Changes`].
@@ -408,6 +411,7 @@ impl Command {
             | Self::Changes { .. }
             | Self::Reload { .. }
             | Self::RunningConfig
+            | Self::FileConfig
             | Self::Status
             | Self::Workers
             | Self::Ports { .. }

@@ -22,6 +22,29 @@ fn the_protocols_schema_is_current() {
     check("control-protocol.schema.json", &(schema + "\n"));
 }
 
+/// Commands by their names, wherever they are in the schema.
+fn commands(schema: &serde_json::Value, found: &mut Vec<String>) {
+    if let Some(name) = schema.pointer("/properties/command/const").and_then(serde_json::Value::as_str) {
+        found.push(name.to_owned());
+    }
+    match schema {
+        serde_json::Value::Object(map) => map.values().for_each(|value| commands(value, found)),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| commands(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_command_of_the_protocol_is_described() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/control-protocol.md")).unwrap();
+    let mut found = Vec::new();
+    commands(&serde_json::to_value(control::protocol::schema()).unwrap(), &mut found);
+    assert!(found.len() > 60, "{found:?}");
+    found.retain(|name| !text.contains(&format!("`{name}`")) && !text.contains(&format!("\"{name}\"")));
+    assert_eq!(found, [""; 0], "not in docs/control-protocol.md");
+}
+
 #[test]
 fn the_list_of_console_commands_is_current() {
     let head = "# Commands of the console\n\n\

@@ -101,6 +101,14 @@ pub enum Error {
         /// How many queues are out.
         out: usize,
     },
+    /// A port's driver cannot set its link.
+    #[error("port {port}: its driver, {driver}, cannot set its link")]
+    NoLink {
+        /// The port.
+        port: u16,
+        /// The driver's name.
+        driver: String,
+    },
     /// A call about a port failed.
     #[error("port {port}: cannot {what}: {reason}")]
     Port {

@@ -36,11 +36,14 @@ impl Port {
     /// Lets its link come up, or takes it down.
     ///
     /// # Errors
-    /// [`Error::Port`]; among others drivers without a link of their own cannot.
+    /// [`Error::NoLink`] from a driver that cannot, as those of virtual devices; [`Error::Port`].
     pub fn set_link(&mut self, up: bool) -> Result<(), Error> {
         let id = self.shared.id;
         // SAFETY: takes no pointer. Needed because it is C's.
         let result = unsafe { if up { sys::rte_eth_dev_set_link_up(id) } else { sys::rte_eth_dev_set_link_down(id) } };
+        if result == -libc::ENOTSUP {
+            return Err(Error::NoLink { port: id, driver: self.info()?.driver });
+        }
         self.check(if up { "set its link up" } else { "set its link down" }, result)
     }
 }

@@ -215,7 +215,8 @@ pub enum Driver {
 }
 
 impl Driver {
-    fn name(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
             Self::AfPacket => "net_af_packet",
             Self::Pcap => "net_pcap",

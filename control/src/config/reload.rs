@@ -88,6 +88,14 @@ impl Reloader {
         Ok(report)
     }
 
+    /// What the file said when it was last taken over.
+    ///
+    /// # Errors
+    /// There is no file.
+    pub fn text(&self) -> Result<String, Error> {
+        if self.path.is_some() { Ok(self.last.text()) } else { Err(Error::NoConfig) }
+    }
+
     /// The text of a file that describes what runs now.
     ///
     /// # Errors
@@ -175,6 +183,7 @@ impl<E: Executor> Executor for Configured<E> {
         match command {
             Command::Reload { dry } => file().reload(executor, dry).map(Reply::Config),
             Command::RunningConfig => file().running(executor).map(Reply::Text),
+            Command::FileConfig => file().text().map(Reply::Text),
             Command::Status => Ok(Reply::Status(file().status.clone())),
             command => executor.execute(command),
         }

@@ -59,7 +59,8 @@ impl Console<'_> {
                 Err(outcome) => outcome,
             };
         }
-        match self.executor.execute(Command::RunningConfig) {
+        let command = if said.has("file") { Command::FileConfig } else { Command::RunningConfig };
+        match self.executor.execute(command) {
             Ok(Reply::Text(text)) => {
                 let text = self.file_text(said, text);
                 self.print(&text);

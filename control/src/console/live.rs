@@ -33,7 +33,8 @@ impl<E: Executor> Values for Live<E> {
                 Ok(Reply::Workers(workers)) => workers.iter().map(|worker| worker.worker.to_string()).collect(),
                 _ => Vec::new(),
             },
-            "NAME" => match self.0.execute(Command::Settings) {
+            "SERVICE" => self.services().into_iter().filter_map(|view| view.spec.name).collect(),
+            "SETTING" => match self.0.execute(Command::Settings) {
                 Ok(Reply::Settings(settings)) => settings.into_iter().map(|setting| setting.name).collect(),
                 _ => Vec::new(),
             },
@@ -67,8 +68,10 @@ impl<E: Executor> Live<E> {
     /// The servers of the service that is named last.
     fn servers(&mut self, words: &[&str]) -> Vec<String> {
         let services = self.services();
-        let named =
-            |view: &&ServiceView| of_kind(&view.spec.service, words).is_some_and(|name| words.contains(&name.as_str()));
+        let named = |view: &&ServiceView| {
+            let name = of_kind(&view.spec.service, words).or_else(|| view.spec.name.clone());
+            name.is_some_and(|name| words.contains(&name.as_str()))
+        };
         let Some(service) = services.iter().find(named) else { return Vec::new() };
         let text = |server: &crate::command::ServerView| {
             Endpoints { names: None }.full(server.spec.address, server.spec.port, None)

@@ -3,10 +3,16 @@
 use super::commands::Verb;
 use super::grammar::Matched;
 use super::table::table;
-use super::{Console, Outcome};
+use super::{Console, Outcome, Place};
 use crate::command::{Command, Error, MemoryView, NeighbourView, Reply, RoutePage, RouteSpec, WayView};
+use crate::top::screen;
 use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stdin, stdout};
 use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// How often the picture changes.
+const PICTURE: Duration = Duration::from_secs(1);
 
 impl Console<'_> {
     /// `shutdown`.
@@ -18,6 +24,21 @@ impl Console<'_> {
         match self.tell_done(Command::Shutdown, "Bye...\n") {
             Ok(()) => Outcome::Goodbye,
             Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// `top`, between two lines of a session.
+    pub(super) fn top(&mut self) -> Outcome {
+        let here = self.place == Place::Client && stdin().is_terminal() && stdout().is_terminal();
+        if !here {
+            let why = "top is a picture at a terminal: rvsadm top, or rvsadm console; without one: show service rate, show worker";
+            return self.refuse(&Error::Refused { why: why.to_owned() });
+        }
+        self.flush();
+        match screen::run(self.executor, PICTURE) {
+            Ok(()) => Outcome::Done,
+            Err(screen::Ended::Lost(error)) => self.refuse(&error),
+            Err(error) => self.refuse(&Error::Refused { why: error.to_string() }),
         }
     }
 

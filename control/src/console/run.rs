@@ -105,7 +105,7 @@ impl Console<'_> {
             | Verb::StopDaemon => return self.long_form(verb, said),
             Verb::SetSetting => {
                 let value = [said.argument("VALUE"), said.argument("VALUE2")].into_iter().flatten().collect::<Vec<_>>();
-                let name = said.argument("NAME").unwrap_or_default().to_owned();
+                let name = said.argument("SETTING").unwrap_or_default().to_owned();
                 self.executor.execute(Command::Set { name, value: value.join(" ") }).map(|_| ())
             }
             Verb::DrainServer => return self.drain(said),
@@ -157,6 +157,7 @@ impl Console<'_> {
             Verb::DiffConfig => return self.config(said, true),
             Verb::ReloadConfig => return self.config(said, false),
             Verb::ShowConfig => return self.show_config(said),
+            Verb::Top => return self.top(),
             Verb::ShowStatus => self.show(Command::Status, json, |reply| show::status(&reply)),
             Verb::Save => return self.save(said),
             Verb::Restore => return self.restore(said.argument("FILE").unwrap_or_default()),

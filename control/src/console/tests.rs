@@ -144,6 +144,11 @@ fn lines_of_our_own() {
         ("show route 10.0.0.9", "", Outcome::Done),
         ("show route nobody", "bad request: 'nobody' is no address\n", Outcome::Refused),
         ("show neigh", "neighbour  port  MAC address\n", Outcome::Done),
+        (
+            "top",
+            "top is a picture at a terminal: rvsadm top, or rvsadm console; without one: show service rate, show worker\n",
+            Outcome::Refused,
+        ),
         ("shutdown", "This ends the director, and forwarding with it: shutdown confirm\n", Outcome::Refused),
         ("set log global loud", "Bad arguments\n", Outcome::Usage),
         ("port stop 7", valid, Outcome::Refused),

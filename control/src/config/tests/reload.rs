@@ -170,6 +170,7 @@ fn a_bad_file_changes_nothing() {
             .execute(Command::Reload { dry: true }),
         Err(Error::NoConfig)
     ));
+    assert_eq!(Reloader::new(None, Config::default()).text(), Err(Error::NoConfig));
 }
 
 #[test]
@@ -191,6 +192,8 @@ fn what_runs_is_a_file() {
     daemon.say("set exception limit arp 7");
     let Ok(Reply::Text(text)) = daemon.executor.execute(Command::RunningConfig) else { panic!() };
     let again = Config::parse(&text).unwrap();
+    let Ok(Reply::Text(file)) = daemon.executor.execute(Command::FileConfig) else { panic!() };
+    assert_eq!(Config::parse(&file).unwrap(), Config::parse(FILE).unwrap(), "what was made since is not in the file");
     assert_eq!((again.services.len(), again.exceptions), (3, [Some(7), None, Some(100), None]));
     daemon.write(&text);
     let (summary, _) = daemon.reload().unwrap();
