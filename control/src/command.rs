@@ -462,6 +462,12 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
+    /// What operators call it, if they do, and what it is: `web tcp 10.0.0.1:80`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.service.to_string(), |name| format!("{name} {}", self.service))
+    }
+
     /// A service with ipvsadm's defaults.
     #[must_use]
     pub fn new(service: ServiceName) -> Self {

@@ -170,11 +170,11 @@ impl<W: Workers> Director<W> {
         let change = command.is_change().then(|| command.clone());
         let result = self.dispatch(command);
         if let Some(change) = change {
-            if let (Command::DrainServer { service, server, deadline, delete }, Ok(_)) = (&change, &result) {
-                tracing::info!(%service, %server, deadline, delete, "draining");
-            }
             match &result {
-                Ok(reply) => self.journal.done(change, reply),
+                Ok(reply) => {
+                    note_drains(&change);
+                    self.journal.done(change, reply);
+                }
                 Err(Error::Stalled { .. }) => self.journal.done(change, &Reply::Done),
                 Err(_) => {}
             }
@@ -450,6 +450,17 @@ impl<W: Workers> Director<W> {
             workers.wait(looks)
         };
         publisher.publish(next, wait).map_err(|Stalled { worker }| Error::Stalled { worker })
+    }
+}
+
+/// Says which servers drain from now on.
+fn note_drains(change: &Command) {
+    match change {
+        Command::DrainServer { service, server, deadline, delete } => {
+            tracing::info!(%service, %server, deadline, delete, "draining");
+        }
+        Command::Transaction { commands } | Command::Configure { commands } => commands.iter().for_each(note_drains),
+        _ => {}
     }
 }
 

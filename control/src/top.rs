@@ -179,7 +179,7 @@ impl Top {
         services.sort_by_key(|service| std::cmp::Reverse(self.sort.of_service(service)));
         let mut rows = Vec::new();
         for service in services {
-            let whole = view::service_name(service).contains(&self.filter);
+            let whole = service.spec.title().contains(&self.filter);
             let fits = |server: &&ServerView| whole || server_name(server).contains(&self.filter);
             let mut servers: Vec<&ServerView> = service.servers.iter().filter(fits).collect();
             servers.sort_by_key(|server| std::cmp::Reverse(self.sort.of_server(server)));

@@ -29,7 +29,9 @@ fn a_file_of_lines_goes_on_or_stops_at_what_fails() {
     let missing = director.call(&["-f", "/nonexistent"]);
     assert_eq!(missing.status.code(), Some(1), "{missing:?}");
     // One line, and what it says to be JSON.
-    assert!(director.rvsadm(&["show", "worker", "--json"]).starts_with("{\"workers\":["));
+    for words in [["show", "worker", "--json"], ["show", "worker", "json"], ["--json", "show", "worker"]] {
+        assert!(director.rvsadm(&words).starts_with("{\"workers\":["));
+    }
     assert_eq!(director.call(&["frobnicate"]).status.code(), Some(2));
 }
 

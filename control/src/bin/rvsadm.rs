@@ -46,6 +46,14 @@ fn main() -> ExitCode {
     }
     let path = socket::path(socket);
     let remote = Remote::new(&path);
+    // Before a command of the console it is said as well as behind it.
+    if let [json, word, ..] = arguments.as_slice()
+        && json == "--json"
+        && !name.starts_with("ipvsadm")
+        && !word.starts_with('-')
+    {
+        arguments.rotate_left(1);
+    }
     // ipvsadm's command is always an option, and none of these; a word is the console's.
     if !name.starts_with("ipvsadm")
         && arguments.first().is_some_and(|word| !word.starts_with('-') || ["-f", "-e"].contains(&word.as_str()))

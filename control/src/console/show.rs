@@ -212,7 +212,7 @@ pub(super) fn drains(reply: &Reply) -> String {
         for server in &service.servers {
             let Some(drain) = server.drain else { continue };
             rows.push([
-                service.spec.service.to_string(),
+                service.spec.title(),
                 server.spec.name().to_string(),
                 server.active.to_string(),
                 server.inactive.to_string(),

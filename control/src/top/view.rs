@@ -189,17 +189,11 @@ fn rates(rates: &Rates) -> [String; 5] {
     .map(number)
 }
 
-/// What a service is called, if it is, and what it is.
-pub(super) fn service_name(service: &ServiceView) -> String {
-    let spec = &service.spec;
-    spec.name.as_ref().map_or_else(|| spec.service.to_string(), |name| format!("{name} {}", spec.service))
-}
-
 fn service_row(service: &ServiceView) -> (Style, [String; 11]) {
     let sum = |of: fn(&ServerView) -> u32| service.servers.iter().map(|server| u64::from(of(server))).sum::<u64>();
     let [connections, in_packets, out_packets, in_bits, out_bits] = rates(&service.statistics.rates);
     let cells = [
-        service_name(service),
+        service.spec.title(),
         service.spec.scheduler.clone(),
         sum(|server| server.spec.weight).to_string(),
         number(sum(|server| server.active) as f64),
