@@ -17,6 +17,7 @@ python3           demo and tests: servers and clients
 curl              demo: the HTTP client
 iputils-ping      tests: ping
 groff-base        tests: the manual page
+tcpdump           tests: reads what was captured
 tmux              tests: a terminal for rvsadm top
 libpopt0          tests: the real ipvsadm reads its command line with it
 valgrind          tests: instructions per packet

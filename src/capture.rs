@@ -2,6 +2,7 @@
 
 use control::command::{CapturePage, CaptureSpec, CapturedFrame, LONGEST_CAPTURE, LONGEST_SNAP};
 use crossbeam_queue::ArrayQueue;
+use forwarder::pipeline::DropReason;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -16,10 +17,21 @@ const ANY: u32 = u32::MAX;
 #[derive(Debug)]
 struct Kept {
     port: u16,
-    sent: bool,
+    point: Point,
     time: SystemTime,
     length: usize,
     bytes: [u8; LONGEST_SNAP as usize],
+}
+
+/// Where a frame was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// As it came.
+    Received,
+    /// As it left.
+    Sent,
+    /// It was dropped.
+    Dropped(DropReason),
 }
 
 /// A capture, or none.
@@ -44,9 +56,9 @@ impl Capture {
     /// # Errors
     /// There is one already, or what is wanted makes no sense.
     pub fn begin(&self, spec: &CaptureSpec) -> Result<(), &'static str> {
-        let CaptureSpec { port, host, snaplen, count, seconds, received, sent } = *spec;
+        let CaptureSpec { port, host, snaplen, count, seconds, received, sent, dropped } = *spec;
         let in_range = (1..=LONGEST_SNAP).contains(&snaplen) && (1..=LONGEST_CAPTURE).contains(&seconds) && count > 0;
-        if !in_range || !(received || sent) {
+        if !in_range || !(received || sent || dropped) {
             return Err("a capture takes 1 to 1600 bytes of a frame and 1 to 3600 seconds, of at least one frame");
         }
         let mut ends = crate::lock(&self.ends);
@@ -75,8 +87,8 @@ impl Capture {
         ends.is_some_and(|ends| self.wanted.load(Relaxed) == 0 || Instant::now() >= ends)
     }
 
-    /// A worker's frame.
-    pub fn keep(&self, port: u16, sent: bool, bytes: &[u8]) {
+    /// A worker's frame of this length, or the first bytes of it.
+    pub fn keep(&self, port: u16, point: Point, bytes: &[u8], length: usize) {
         let of_port = self.port.load(Relaxed);
         let host = self.host.load(Relaxed);
         let Some(kept) = self.kept.get() else { return };
@@ -87,8 +99,7 @@ impl Capture {
         if self.wanted.fetch_update(Relaxed, Relaxed, |wanted| wanted.checked_sub(1)).is_err() {
             return;
         }
-        let mut frame =
-            Kept { port, sent, time: SystemTime::now(), length: bytes.len(), bytes: [0; LONGEST_SNAP as usize] };
+        let mut frame = Kept { port, point, time: SystemTime::now(), length, bytes: [0; LONGEST_SNAP as usize] };
         let shown = bytes.len().min(self.snaplen.load(Relaxed).into());
         frame.bytes[..shown].copy_from_slice(&bytes[..shown]);
         if kept.push(frame).is_err() {
@@ -110,7 +121,12 @@ impl Capture {
                 text
             });
             let microseconds = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-            CapturedFrame { port: kept.port, sent: kept.sent, microseconds, length: kept.length as u32, bytes }
+            let dropped = match kept.point {
+                Point::Dropped(reason) => Some(reason.name().to_owned()),
+                Point::Received | Point::Sent => None,
+            };
+            let sent = kept.point == Point::Sent;
+            CapturedFrame { port: kept.port, sent, dropped, microseconds, length: kept.length as u32, bytes }
         };
         let kept = self.kept.get();
         let frames = (0..KEPT).map_while(|_| kept.and_then(ArrayQueue::pop)).map(view).collect();
@@ -142,13 +158,23 @@ mod tests {
     }
 
     fn spec() -> CaptureSpec {
-        CaptureSpec { port: None, host: None, received: true, sent: true, snaplen: 30, count: 2, seconds: 60 }
+        CaptureSpec {
+            port: None,
+            host: None,
+            received: true,
+            sent: true,
+            dropped: false,
+            snaplen: 30,
+            count: 2,
+            seconds: 60,
+        }
     }
 
     #[test]
     fn a_capture_keeps_what_is_wanted_and_ends() {
         let capture = Capture::default();
-        capture.keep(0, false, &frame(1, 2));
+        let keep = |port, bytes: &[u8]| capture.keep(port, Point::Sent, bytes, bytes.len());
+        keep(0, &frame(1, 2));
         assert_eq!(capture.take(), CapturePage::default(), "nobody wants anything");
         let host = Some(Ipv4Addr::new(10, 0, 0, 2));
         capture.begin(&CaptureSpec { host, port: Some(1), ..spec() }).unwrap();
@@ -156,10 +182,10 @@ mod tests {
         for (port, bytes) in [(0, frame(1, 2)), (1, frame(1, 3)), (1, frame(1, 2)), (1, vec![0; 13]), (1, frame(2, 9))]
         {
             assert!(!capture.is_over());
-            capture.keep(port, true, &bytes);
+            keep(port, &bytes);
         }
         assert!(capture.is_over());
-        capture.keep(1, true, &frame(1, 2));
+        keep(1, &frame(1, 2));
         let page = capture.take();
         assert_eq!((page.frames.len(), page.missed, page.running), (2, 0, true));
         let first = &page.frames[0];
@@ -174,8 +200,11 @@ mod tests {
     fn what_nobody_takes_in_time_is_counted() {
         let capture = Capture::default();
         capture.begin(&CaptureSpec { count: u64::MAX, ..spec() }).unwrap();
-        (0..KEPT + 7).for_each(|_| capture.keep(0, false, &frame(1, 2)));
+        let reason = DropReason::NoRoute;
+        (0..KEPT + 7).for_each(|_| capture.keep(0, Point::Dropped(reason), &frame(1, 2), 2000));
         let page = capture.take();
         assert_eq!((page.frames.len(), page.missed), (KEPT, 7));
+        let first = &page.frames[0];
+        assert_eq!((first.dropped.as_deref(), first.sent, first.length), (Some("no_route"), false, 2000));
     }
 }

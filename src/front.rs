@@ -77,11 +77,11 @@ impl Executor for Front {
             Command::StartCapture(spec) => {
                 self.eyes.start_capture(&spec).map_err(|why| Error::Refused { why: why.to_owned() })?;
                 tracing::info!(?spec, "capture");
-                Ok(Reply::Done)
+                self.watch().inspect_err(|_| self.eyes.stop_capture())
             }
             Command::StopCapture => {
                 self.eyes.stop_capture();
-                Ok(Reply::Done)
+                self.watch()
             }
             Command::AddTrace(spec) => {
                 self.eyes.trace(spec).map_err(|why| Error::Refused { why })?;

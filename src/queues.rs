@@ -1,7 +1,7 @@
 //! Queues as workers have them: they can be given back while their port is stopped, and somebody may look at what goes
 //! through them.
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Point};
 use crate::trace::{Filter, Trace};
 use control::command::{CapturePage, CaptureSpec, TracePage, TraceSpec};
 use control::console::trace::decision;
@@ -62,10 +62,12 @@ pub struct Eyes {
     numbers: AtomicU32,
 }
 
-/// Bits of the level: what is told of, what is captured, and what is told of with what was decided.
+/// Bits of the level: what is told of, what is captured, what is told of with what was decided, and that what is
+/// dropped is captured.
 const TELL: [u8; 2] = [1, 2];
 const CAPTURE: [u8; 2] = [4, 8];
 const DECIDED: u8 = 16;
+const DROPPED: u8 = 32;
 
 impl Eyes {
     /// Closed.
@@ -105,8 +107,8 @@ impl Eyes {
     /// Who watches the workers, if somebody wants more than queues can tell.
     pub fn watcher(eyes: &Arc<Self>) -> Option<Arc<dyn Watcher>> {
         let level = eyes.level.load(Relaxed);
-        let observer =
-            Observer { eyes: eyes.clone(), filters: eyes.trace.filters(), tells: level & DECIDED != 0, drops: false };
+        let (filters, tells, drops) = (eyes.trace.filters(), level & DECIDED != 0, level & DROPPED != 0);
+        let observer = Observer { eyes: eyes.clone(), filters, tells, drops };
         (observer.wants_trails() || observer.wants_drops()).then(|| Arc::new(observer) as Arc<dyn Watcher>)
     }
 
@@ -136,21 +138,24 @@ impl Eyes {
         let _ = self.level.fetch_update(Relaxed, Relaxed, |level| Some(level & !mask | to & mask));
     }
 
-    /// Keeps frames from now on.
+    /// Keeps frames from now on. Workers must be told ([`version`](Self::version)).
     ///
     /// # Errors
     /// What is wrong with what is wanted, or that there is a capture already.
     pub fn start_capture(&self, spec: &CaptureSpec) -> Result<(), &'static str> {
         self.capture.begin(spec)?;
         let [receive, send] = CAPTURE;
-        let wanted = if spec.received { receive } else { 0 } | if spec.sent { send } else { 0 };
-        self.change(receive | send, wanted);
+        let bit = |wanted: bool, bit: u8| if wanted { bit } else { 0 };
+        let wanted = bit(spec.received, receive) | bit(spec.sent, send) | bit(spec.dropped, DROPPED);
+        self.change(receive | send | DROPPED, wanted);
+        self.version.fetch_add(1, Relaxed);
         Ok(())
     }
 
-    /// Keeps no more frames.
+    /// Keeps no more frames. Workers must be told ([`version`](Self::version)).
     pub fn stop_capture(&self) {
-        self.change(CAPTURE[0] | CAPTURE[1], 0);
+        self.change(CAPTURE[0] | CAPTURE[1] | DROPPED, 0);
+        self.version.fetch_add(1, Relaxed);
         self.capture.end();
     }
 
@@ -202,7 +207,7 @@ impl Eyes {
         for frame in frames {
             let bytes = frame.bytes();
             if level & CAPTURE[way] != 0 {
-                self.capture.keep(port, sent, bytes);
+                self.capture.keep(port, if sent { Point::Sent } else { Point::Received }, bytes, bytes.len());
             }
             if level & TELL[way] == 0 {
                 continue;
@@ -257,7 +262,9 @@ impl Watcher for Observer {
         }
     }
 
-    fn dropped(&self, _port: u16, _reason: DropReason, _bytes: &[u8], _length: usize) {}
+    fn dropped(&self, port: u16, reason: DropReason, bytes: &[u8], length: usize) {
+        self.eyes.capture.keep(port, Point::Dropped(reason), bytes, length);
+    }
 }
 
 /// A queue of a port, or its empty place while the port is stopped.

@@ -120,6 +120,20 @@ fn watch_single_packets(lab: &Lab, director: &Director<'_>) {
         "172.16.0.1:8082 TCP SYN: no connection; service TCP 172.16.0.1:8082, scheduler rr; dropped: no_destination";
     eventually("a line about the packet", || director.log().contains(told));
     assert_eq!(director.console("set verbose 0"), "Change verbose level to 0\n");
+    // The frames that are dropped for it, as they came, in a file.
+    let file = director.socket().with_extension("pcapng");
+    std::thread::scope(|scope| {
+        let capture = format!("capture start {} point drop host 172.16.0.1 count 2 seconds 20", file.display());
+        let captured = scope.spawn(move || director.console(&capture));
+        eventually("dropped frames", || {
+            lab.try_sh("client", "curl -s -m 2 http://172.16.0.1:8082/");
+            captured.is_finished()
+        });
+        assert_eq!(captured.join().expect("it ends"), "2 frames captured\n");
+    });
+    let bytes = std::fs::read(&file).expect("it was written");
+    let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    assert!(has(b"dropped: no_destination") && has(&8082u16.to_be_bytes()));
     director.configure(&["-D -t 172.16.0.1:8082"]);
     assert_eq!(director.console("trace add client 203.0.113.1 count 1"), "");
 }

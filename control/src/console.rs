@@ -11,6 +11,7 @@ mod grammar;
 mod ipvs;
 mod layout;
 pub mod live;
+mod pcapng;
 mod ports;
 mod process;
 mod run;

@@ -70,14 +70,24 @@ fn frames_are_captured_into_a_file() {
     let file = director.at("frames.pcap").display().to_string();
     let said = director.rvsadm(&["capture", "start", &file, "point", "rx", "count", "20", "snaplen", "40"]);
     assert!(said.starts_with("20 frames captured"), "{said}");
-    // net_null's frames have 64 bytes.
-    assert_eq!(std::fs::metadata(&file).expect("it was written").len(), 24 + 20 * (16 + 40));
+    // net_null's frames have 64 bytes, of which each block has 40; behind the head of the file and of its only port.
+    assert_eq!(std::fs::metadata(&file).expect("it was written").len(), 28 + 36 + 20 * (44 + 40));
+    // They are for no service, and this port has no kernel interface.
+    let said = director.rvsadm(&["capture", "start", &file, "point", "drop", "count", "20"]);
+    assert!(said.starts_with("20 frames captured"), "{said}");
+    let dropped = std::fs::read(&file).expect("it was written");
+    let reason = b"dropped: no_kernel_interface";
+    assert_eq!(dropped.windows(reason.len()).filter(|part| part == reason).count(), 20);
+    let read = Command::new("tcpdump").args(["-e", "-r", &file]).output().expect("make setup installs tcpdump");
+    let lines = String::from_utf8_lossy(&read.stdout);
+    assert!(read.status.success(), "{read:?}");
+    assert_eq!(lines.lines().filter(|line| line.contains("00:00:00:00:00:00")).count(), 20, "{lines}");
     // Nobody there: it ends by itself.
     let none = director.rvsadm(&["capture", "start", &file, "host", "10.9.9.9", "seconds", "1"]);
     assert_eq!(none, "0 frames captured\n");
     let refused = director.call(&["capture", "start", &file, "snaplen", "9999"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    assert_eq!(std::fs::metadata(&file).expect("it is there").len(), 24, "a refusal touches no file");
+    assert_eq!(std::fs::metadata(&file).expect("it is there").len(), 28, "a refusal touches no file");
     // A file that cannot be made leaves no capture behind.
     assert_eq!(director.call(&["capture", "start", "/nonexistent/file"]).status.code(), Some(1));
     assert_eq!(director.rvsadm(&["capture", "start", &file, "host", "10.9.9.9", "seconds", "1"]), none);

@@ -22,6 +22,9 @@ pub struct CaptureSpec {
     pub received: bool,
     /// Those that are sent, as they leave.
     pub sent: bool,
+    /// Those that are dropped, as far as possible as they came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
     /// So many bytes of each, 1 to 1600.
     pub snaplen: u16,
     /// So many frames, more than none.
@@ -44,10 +47,14 @@ pub struct CapturePage {
 /// A frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CapturedFrame {
-    /// Its port.
+    /// Its port. Of a dropped frame the one that it came by; of one that was ready to leave the one that it would have left
+    /// by.
     pub port: u16,
     /// It was sent; else it was received.
     pub sent: bool,
+    /// It was dropped, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
     /// When, in microseconds since 1970.
     pub microseconds: u64,
     /// Its bytes, without FCS.

@@ -283,8 +283,9 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
          3 those received and sent."),
     (Verb::ShowDaemons, Section::Sync, "show daemon [json]", "Show the synchronisation daemons (ipvsadm -L --daemon)."),
     (Verb::StartCapture, Section::Debug,
-        "capture start FILE [port PORT] [host ADDRESS] [point (rx|tx)] [snaplen BYTES] [count N] [seconds SECONDS]",
-        "Write frames to a file that tcpdump reads, as they are received and sent: 1000 of them, or those of 10 seconds."),
+        "capture start FILE [port PORT] [host ADDRESS] [point (rx|tx|drop)] [snaplen BYTES] [count N] [seconds SECONDS]",
+        "Write frames to a file that tcpdump reads, as they are received and sent: 1000 of them, or those of 10 seconds. With \
+         point drop those that are dropped, each with the reason as its comment."),
     (Verb::StopCapture, Section::Debug, "capture stop", "End the capture that another session has started."),
     (Verb::AddTrace, Section::Debug, "trace add [client ADDRESS] [vip VIP] [count N]",
         "Keep what is found and decided for the next packets, 10 if nobody says: of a client, of a virtual address or ADDRESS:PORT, \
