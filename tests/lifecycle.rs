@@ -226,7 +226,7 @@ fn the_console_is_in_the_foreground_if_wanted() {
             "Port not stopped",
             "forwarding not started",
             "Not all ports",
-            "port 0: it cannot set",
+            "port 0: its driver, net_null, cannot; 'port stop 0' takes",
         ];
         assert!(refusals.iter().all(|refusal| log.contains(refusal)), "{log}");
         assert!(log.contains("packet: received src="), "{log}");

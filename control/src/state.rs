@@ -308,10 +308,7 @@ impl State {
     /// A name that this service, or a new one, can have; none for the empty one.
     fn free_name(&self, name: Option<String>, of: Option<ServiceId>) -> Result<Option<String>, Error> {
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
-        let possible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if name.len() > MAX_NAME || !name.bytes().all(possible) {
-            return Err(Error::BadName { name });
-        }
+        check_name(&name)?;
         match self.table.named(&name) {
             Some(other) if Some(other) != of => Err(Error::NameTaken { name }),
             _ => Ok(Some(name)),
@@ -493,6 +490,15 @@ impl State {
             }
         }
     }
+}
+
+/// That a service can be called so.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let possible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(possible) {
+        return Ok(());
+    }
+    Err(Error::BadName { name: name.to_owned() })
 }
 
 fn check_service(spec: &ServiceSpec) -> Result<(), Error> {

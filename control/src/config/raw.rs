@@ -83,7 +83,7 @@ pub(super) struct Service {
     pub sctp: Option<Spanned<String>>,
     pub fwmark: Option<Spanned<i64>>,
     pub ipv6: Option<Spanned<bool>>,
-    pub name: Option<String>,
+    pub name: Option<Spanned<String>>,
     pub scheduler: Option<Spanned<String>>,
     #[serde(default)]
     pub flags: Vec<Spanned<String>>,

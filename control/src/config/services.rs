@@ -10,7 +10,7 @@ use crate::command::{
 use crate::ipvsadm::Executor;
 use crate::ipvsadm::address::endpoint;
 use crate::ipvsadm::names::Table;
-use crate::state::{Limits, Live, Observed, State};
+use crate::state::{Limits, Live, Observed, State, check_name};
 use forwarder::clock::Tick;
 use forwarder::scheduler::SCHEDULERS;
 use forwarder::service::{DestId, Method, Protocol, Tunnel, TunnelChecksum};
@@ -89,7 +89,10 @@ impl Check<'_> {
                 self.wrong(span, "a netmask means nothing without persistent");
             }
         }
-        spec.name = service.name;
+        spec.name = service.name.and_then(|name| {
+            let possible = check_name(name.get_ref()).map_err(|error| error.to_string());
+            self.take(name.span(), possible).map(|()| name.into_inner())
+        });
         spec.engine = service.pe.map(Spanned::into_inner);
         spec.one_packet = service.ops;
         spec.timeouts = service.timeouts.map(|timeouts| self.timeouts(timeouts));

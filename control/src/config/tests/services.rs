@@ -151,7 +151,7 @@ name = "a"
         "line 25, column 1: Destination already exists",
         "line 27, column 1: Service already exists",
         "line 30, column 10: a mark is 1 to 4294967295, not 0",
-        "line 31, column 1: 'a b' is no name for a service: 1 to 63 letters, digits, '.', '_' and '-'",
+        "line 33, column 8: 'a b' is no name for a service: 1 to 63 letters, digits, '.', '_' and '-'",
         "line 37, column 1: another service is called 'a'",
     ];
     assert_eq!(mistakes(text), expected);
