@@ -174,7 +174,7 @@ const TABLE: &[(Verb, Section, &str, &str)] = &[
     (Verb::ShutDown, Section::Control, "shutdown [confirm]", "End the director, and with it all forwarding."),
     (Verb::ShowService, Section::Display,
         concat!("show service [all|", service!(), "] [stats|rate|thresholds|persistent|tunnel] [exact] [numeric] [json]"),
-        "List services and their servers, as ipvsadm -L does."),
+        "List services and their servers, as ipvsadm -L does, with their names, what came from the file, and what drains."),
     (Verb::ShowConnections, Section::Display,
         "show conn [(tcp|udp|sctp) VIP:PORT|name SERVICE] [client ADDRESS] [server RIP] [state STATE] [limit N] [count] [numeric] [json]",
         "List connections, or count them."),

@@ -279,7 +279,7 @@ impl Console<'_> {
         Ok(said.clone().with("name", words, "SERVICE", argument))
     }
 
-    /// `ipvsadm -L` in other words, with the services' names.
+    /// `ipvsadm -L` in other words, and with what it knows nothing of.
     fn list(&mut self, said: &Matched) -> Outcome {
         let mut arguments = vec!["-L"];
         for (word, option) in [("tcp", "-t"), ("udp", "-u"), ("sctp", "--sctp-service")] {
@@ -302,7 +302,7 @@ impl Console<'_> {
             ("json", "--json"),
         ];
         arguments.extend(options.into_iter().filter(|(word, _)| said.has(word)).map(|(_, option)| option));
-        self.ipvsadm_with(&arguments, &mut std::io::empty(), |form| form.service_names = true)
+        self.ipvsadm_with(&arguments, &mut std::io::empty(), |form| form.ours = true)
     }
 
     /// Page by page, so that a million connections need no more memory than a thousand.

@@ -3,7 +3,7 @@
 use super::names::Names;
 use super::parse::{Columns, Form};
 use crate::command::{
-    ConnectionView, Counters, DaemonRole, DaemonSpec, Netmask, Rates, SchedulerFlags, ServerView, ServiceName,
+    ConnectionView, Counters, DaemonRole, DaemonSpec, Netmask, Origin, Rates, SchedulerFlags, ServerView, ServiceName,
     ServiceSpec, ServiceView, Timeouts,
 };
 use forwarder::service::{Method, Protocol, Tunnel, TunnelChecksum};
@@ -55,6 +55,10 @@ pub fn services(services: &[ServiceView], form: &Form, all: bool, names: &dyn Na
             let address = endpoints.cut(server.spec.address, server.spec.port, protocol(view.spec.service), COLUMN);
             let _ = write!(text, "  -> {address:<COLUMN$}");
             self::server(&mut text, server, form);
+            if form.ours {
+                text.push_str(origin(server.origin));
+                text.push_str(if server.drain.is_some() { " draining" } else { "" });
+            }
             text.push('\n');
         }
     }
@@ -133,10 +137,20 @@ fn service(text: &mut String, view: &ServiceView, form: &Form, endpoints: Endpoi
             }
         }
     }
-    if let (Some(name), true) = (&spec.name, form.service_names) {
-        let _ = write!(text, " name {name}");
+    if form.ours {
+        let _ = spec.name.iter().try_for_each(|name| write!(text, " name {name}"));
+        text.push_str(origin(view.origin));
     }
     text.push('\n');
+}
+
+/// Where something came from, unless it was made at run time.
+fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Runtime => "",
+        Origin::File => " from file",
+        Origin::FileEdited => " from file, edited",
+    }
 }
 
 fn server(text: &mut String, view: &ServerView, form: &Form) {

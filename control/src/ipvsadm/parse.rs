@@ -82,8 +82,8 @@ pub struct Form {
     pub persistent: bool,
     /// Which columns.
     pub columns: Columns,
-    /// Services with what operators call them, which ipvsadm knows nothing of.
-    pub service_names: bool,
+    /// With what ipvsadm knows nothing of: what services are called, what the file has made, what drains.
+    pub ours: bool,
 }
 
 /// The columns of a list of services. Of several, the first of this order counts.
@@ -524,7 +524,7 @@ impl<'a> Draft<'a> {
             json: given.has(Opt::Json),
             persistent: given.has(Opt::PersistentConn),
             columns: columns.into_iter().find(|(option, _)| given.has(*option)).map_or(Columns::Plain, |row| row.1),
-            service_names: false,
+            ours: false,
         };
         Ok(List { what, form })
     }

@@ -52,13 +52,14 @@ impl Daemon {
         Running::ask(&mut self.executor).unwrap().services
     }
 
-    /// Lines of ipvsadm's, done at run time.
-    fn say(&mut self, line: &str) {
+    /// Lines of the console, done at run time; what they print.
+    fn say(&mut self, line: &str) -> String {
         let names = crate::ipvsadm::names::Table::default();
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let place = crate::console::Place::Socket;
         let mut console = crate::console::Console::new(&mut self.executor, &names, place, &mut output, &mut errors);
         assert_eq!(console.line(line), crate::console::Outcome::Done, "{line}");
+        String::from_utf8(output).unwrap()
     }
 }
 
@@ -200,6 +201,25 @@ fn what_runs_is_a_file() {
     assert_eq!(summary, "1 service changed", "the file takes over what was made at run time");
     assert_eq!(daemon.reload().unwrap().0, "nothing to change");
     assert!(daemon.services().iter().all(|view| view.origin == Origin::File));
+}
+
+#[test]
+fn a_list_says_what_came_from_the_file() {
+    let mut daemon = Daemon::start(FILE);
+    daemon.say("-A -t 192.0.2.9:80");
+    daemon.say("server add tcp 192.0.2.1:80 10.0.0.4");
+    daemon.say("server edit tcp 192.0.2.1:80 10.0.0.2 weight 5");
+    daemon.say("server drain tcp 192.0.2.1:80 10.0.0.3");
+    let list = daemon.say("show service numeric");
+    let ends =
+        |begin: &str| list.lines().find(|line| line.starts_with(begin)).unwrap().split("  ").last().unwrap().trim();
+    assert!(
+        ends("TCP  192.0.2.1:80").ends_with("rr from file") && ends("TCP  192.0.2.9:80").ends_with("wlc"),
+        "{list}"
+    );
+    let servers = ["2", "3", "4"].map(|last| ends(&format!("  -> 10.0.0.{last}:80")));
+    assert_eq!(servers, ["from file, edited", "from file, edited draining", ""], "{list}");
+    assert!(!daemon.say("-Ln").contains("file"));
 }
 
 #[test]
