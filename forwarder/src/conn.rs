@@ -145,10 +145,12 @@ impl Conn {
     /// A connection whose first packet comes in, in state NONE and counted as inactive, with everything that the
     /// destination and the routes add left 0. `server` is where its requests go; it matters for NAT alone, because
     /// otherwise replies would come from the virtual address.
+    #[inline(always)] // so that it is made where it will be
     #[must_use]
     pub fn new(request: Endpoints, protocol: u8, forward: Forward, server: std::net::SocketAddrV4) -> Self {
-        let replier = if forward == Forward::Nat { server } else { request.destination() };
-        let reply = Endpoints::new(replier, request.source());
+        let server = (u32::from_ne_bytes(server.ip().octets()), server.port().to_be());
+        let replier = if forward == Forward::Nat { server } else { request.destination_bits() };
+        let reply = Endpoints::between(replier, request.source_bits());
         let no_replies = if forward == Forward::Nat { 0 } else { NO_REPLIES };
         let (ip_delta, l4_delta) = nat::deltas(request.destination_bits(), reply.source_bits());
         Self {
@@ -275,6 +277,7 @@ impl Conn {
     }
 
     /// Remembers the template that chose its server, by a number.
+    #[inline(always)]
     pub fn set_template(&mut self, number: u32) {
         self.template = number;
         self.flags |= TEMPLATED;
@@ -334,6 +337,7 @@ impl Conn {
     }
 
     /// From now on its service's own timeouts apply.
+    #[inline(always)]
     pub fn set_own_timeouts(&mut self) {
         self.flags |= OWN_TIMEOUTS;
     }
@@ -341,6 +345,7 @@ impl Conn {
     /// A packet is seen: the new state, and what else that changes. `secure` picks the transitions of secure_tcp.
     ///
     /// The expiry is then the moment plus [`Timeouts::of`] the new state, also if that is the old one.
+    #[inline(always)]
     pub fn see(&mut self, direction: Direction, signal: Signal, secure: bool) -> Change {
         if direction == Direction::Reply {
             self.flags &= !NO_REPLIES;
@@ -367,6 +372,7 @@ impl Conn {
     }
 
     /// Notes which ordinary packets [`is_steady`](Self::is_steady) may let pass from now on.
+    #[inline(always)]
     fn settle(&mut self, direction: Direction, signal: Signal, moved: bool) {
         let steady = match signal {
             // A reply to a connection without replies would end that.

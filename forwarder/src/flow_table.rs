@@ -26,11 +26,13 @@
 //! compared with a timer wheel, linked through the slots, an entry that comes, goes or changes its timeout touches no
 //! other entry's line. See ARCHITECTURE.md.
 
+mod change;
 mod expiry;
 mod hash;
 #[cfg(test)]
 mod tests;
 
+pub use change::{Full, Inserted, Room};
 pub use expiry::{Fate, TURN};
 pub use hash::{Secret, hash, owner};
 
@@ -119,20 +121,6 @@ impl From<SlotId> for Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub u32);
 
-/// A fresh entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inserted<V> {
-    /// Where it is.
-    pub slot: SlotId,
-    /// The entry that gave way to it, if one had to.
-    pub evicted: Option<V>,
-}
-
-/// Every slot that the entry might live in is taken by one that must not give way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no slot is free for this connection: the flow table is too small, or this client endpoint has too many")]
-pub struct Full;
-
 /// Memory that cannot be a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a flow table needs a multiple of 32 slots, up to 2^31, not {0}: use slots_for()")]
@@ -200,7 +188,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
     }
 
     /// The first step of a search: where it begins. Asks for the cache line that [`candidate`](Self::candidate),
-    /// [`find`](Self::find) and [`insert`](Self::insert) will read first.
+    /// [`find`](Self::find) and [`room`](Self::room) will read first.
     #[inline(always)]
     #[must_use]
     pub fn begin(&self, hash: u64) -> Candidate {
@@ -233,95 +221,6 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         find(&self.slots, hash, matches)
     }
 
-    /// Asks for the slot that [`insert`](Self::insert) would take now for an entry of this hash, if it is another than where a
-    /// search begins.
-    #[inline]
-    pub fn prepare(&self, hash: u64) {
-        let home = self.home(hash, 0);
-        if let Some(at) = nearest(!self.blocks[home / BLOCK].occupied, home)
-            && at != home
-        {
-            self.slots.prefetch(at);
-        }
-    }
-
-    /// Adds an entry, without a look whether one like it is there.
-    ///
-    /// Only if every slot it might live in is taken is `evictable` asked about their entries: none keeps the entry;
-    /// of the others one with the lowest number gives way, and 0 ends the search.
-    pub fn insert(
-        &mut self,
-        hash: u64,
-        value: V,
-        expires: Tick,
-        evictable: impl Fn(&V) -> Option<u8>,
-    ) -> Result<Inserted<V>, Full> {
-        let home = self.home(hash, 0);
-        if let Some(at) = nearest(!self.blocks[home / BLOCK].occupied, home) {
-            self.place(hash, home, at, value, expires);
-            return Ok(Inserted { slot: SlotId(at as u32), evicted: None });
-        }
-        self.insert_beyond(hash, value, expires, evictable)
-    }
-
-    #[cold]
-    fn insert_beyond(
-        &mut self,
-        hash: u64,
-        value: V,
-        expires: Tick,
-        evictable: impl Fn(&V) -> Option<u8>,
-    ) -> Result<Inserted<V>, Full> {
-        let free = (1..WINDOWS).find_map(|window| {
-            let home = self.home(hash, window);
-            nearest(!self.blocks[home / BLOCK].occupied, home).map(|at| (window, at))
-        });
-        let (window, at) = free.or_else(|| self.victim(hash, evictable)).ok_or(Full)?;
-        let slot = SlotId(at as u32);
-        let evicted = self.remove(slot);
-        for passed in 0..window {
-            let home = self.home(hash, passed);
-            self.slots[home].entries |= BEYOND;
-            self.beyond[home / BLOCK] += 1;
-        }
-        self.place(hash, self.home(hash, window), at, value, expires);
-        Ok(Inserted { slot, evicted })
-    }
-
-    /// The window and the slot of the entry that gives way most easily.
-    fn victim(&self, hash: u64, evictable: impl Fn(&V) -> Option<u8>) -> Option<(u32, usize)> {
-        let mut best: Option<(u8, u32, usize)> = None;
-        for window in 0..WINDOWS {
-            let home = self.home(hash, window);
-            for at in (0..BLOCK - 1).map(|position| home ^ position) {
-                match evictable(&self.slots[at].value) {
-                    Some(0) => return Some((window, at)),
-                    Some(rank) if best.is_none_or(|(lowest, ..)| rank < lowest) => best = Some((rank, window, at)),
-                    _ => {}
-                }
-            }
-        }
-        best.map(|(_, window, at)| (window, at))
-    }
-
-    #[inline]
-    fn place(&mut self, hash: u64, home: usize, at: usize, value: V, expires: Tick) {
-        let (bit, of_home) = (1 << (home ^ at), &mut self.slots[home]);
-        match (of_home.entries & (bit - 1)).count_ones() {
-            0 => of_home.tags = [hash as u8, of_home.tags[0]],
-            1 => of_home.tags[1] = hash as u8,
-            _ => {}
-        }
-        of_home.entries |= bit;
-        let slot = &mut self.slots[at];
-        (slot.place, slot.step, slot.tag) = ((hash >> 32) as u32, (hash >> 24) as u8, hash as u8);
-        (slot.value, slot.expires) = (value, expires);
-        let block = &mut self.blocks[at / BLOCK];
-        block.earliest = if block.occupied == 0 { expires } else { block.earliest.min(expires) };
-        block.occupied |= 1 << (at % BLOCK);
-        self.len += 1;
-    }
-
     /// Lets two entries with the same hash change places, so that searches find them in the other order. Both must live.
     /// A walk on its way between them ([`scan`](Self::scan), [`retain`](Self::retain)) sees one twice and the other not.
     #[cold]
@@ -332,62 +231,6 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
         (*self.get_mut(one), *self.get_mut(other)) = (others, value);
         self.rearm(one, at_other);
         self.rearm(other, at_one);
-    }
-
-    /// Takes an entry out. None if there is no entry in that slot.
-    pub fn remove(&mut self, slot: SlotId) -> Option<V> {
-        if !self.contains(slot) {
-            return None;
-        }
-        let at = slot.0 as usize;
-        let (hash, value) = (self.slots[at].hash(), self.slots[at].value);
-        let window = (0..WINDOWS).find(|&window| {
-            let home = self.home(hash, window);
-            let position = home ^ at;
-            position < BLOCK - 1 && self.slots[home].entries & 1 << position != 0
-        })?;
-        let home = self.home(hash, window);
-        // What is left of it must not be taken for an entry by who looks before reading who lives there.
-        self.slots[at].value = V::default();
-        self.slots[home].entries &= !(1 << (home ^ at));
-        self.retag(home, 1 << (home ^ at));
-        self.blocks[at / BLOCK].occupied &= !(1 << (at % BLOCK));
-        self.len -= 1;
-        if window > 0 {
-            self.unpass(hash, window);
-        }
-        Some(value)
-    }
-
-    /// An entry is gone from those of a home: the bit that stood for it tells which tags others have now.
-    #[inline]
-    fn retag(&mut self, home: usize, gone: u32) {
-        let Slot { entries, tags, .. } = self.slots[home];
-        let others = entries & WINDOW;
-        let second = others & others.wrapping_sub(1);
-        let before = (others & (gone - 1)).count_ones();
-        // One that moves up to the second place is asked for its tag; with none there, any will do.
-        let next =
-            if second == 0 || before > 1 { tags[1] } else { self.slots[home ^ second.trailing_zeros() as usize].tag };
-        self.slots[home].tags = match before {
-            0 => [tags[1], next],
-            _ => [tags[0], next],
-        };
-    }
-
-    /// An entry is gone that had passed by its homes in the windows before this one.
-    #[cold]
-    fn unpass(&mut self, hash: u64, window: u32) {
-        for passed in 0..window {
-            let block = self.home(hash, passed) / BLOCK;
-            self.beyond[block] -= 1;
-            // Only here can be said that no search that comes by this block needs to go on.
-            if self.beyond[block] == 0 {
-                for slot in &mut self.slots[block * BLOCK..][..BLOCK] {
-                    slot.entries &= WINDOW;
-                }
-            }
-        }
     }
 
     /// True if an entry lives in this slot.
@@ -497,22 +340,4 @@ fn find_beyond<V>(slots: &[Slot<V>], hash: u64, matches: impl Fn(&V) -> bool) ->
         }
     }
     None
-}
-
-/// Which of the `free` slots of its block an entry should take: its home, else the other slot of the same 128 bytes,
-/// else the next. One slot, `home ^ 31`, is out of the home's reach.
-#[inline]
-fn nearest(free: u32, home: usize) -> Option<usize> {
-    let reachable = free & !(1 << ((home ^ (BLOCK - 1)) % BLOCK));
-    let is_free = |at: usize| reachable & 1 << (at % BLOCK) != 0;
-    if is_free(home) {
-        Some(home)
-    } else if is_free(home ^ 1) {
-        Some(home ^ 1)
-    } else if reachable != 0 {
-        let distance = reachable.rotate_right((home % BLOCK) as u32).trailing_zeros() as usize;
-        Some(home / BLOCK * BLOCK + (home + distance) % BLOCK)
-    } else {
-        None
-    }
 }

@@ -1,6 +1,5 @@
 //! Source and destination of a packet, as they stand in it.
 
-use crate::parse::Parsed;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Source and destination address and port.
@@ -21,6 +20,17 @@ impl Endpoints {
         Self { addresses: u64::from_ne_bytes([a, b, c, d, e, f, g, h]), ports: u32::from_ne_bytes([i, j, k, l]) }
     }
 
+    /// From two addresses with ports, as they stand in memory.
+    #[inline(always)]
+    #[must_use]
+    pub fn between(source: (u32, u16), destination: (u32, u16)) -> Self {
+        let far = |near: bool| u32::from(near != cfg!(target_endian = "little"));
+        Self {
+            addresses: u64::from(source.0) << (32 * far(true)) | u64::from(destination.0) << (32 * far(false)),
+            ports: u32::from(source.1) << (16 * far(true)) | u32::from(destination.1) << (16 * far(false)),
+        }
+    }
+
     /// The source.
     #[must_use]
     pub fn source(self) -> SocketAddrV4 {
@@ -36,19 +46,17 @@ impl Endpoints {
     }
 
     /// The source's address and port as they stand in memory.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn source_bits(self) -> (u32, u16) {
-        let parsed = self.as_parsed();
-        (parsed.source_bits(), parsed.source_port_bits())
+        self.end(false)
     }
 
     /// The destination's address and port as they stand in memory.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn destination_bits(self) -> (u32, u16) {
-        let parsed = self.as_parsed();
-        (parsed.destination_bits(), parsed.destination_port_bits())
+        self.end(true)
     }
 
     /// The source's address and port, or (`second`) the destination's, as they stand in memory, without a branch.
@@ -57,11 +65,6 @@ impl Endpoints {
     pub fn end(self, second: bool) -> (u32, u16) {
         let far = u32::from(second == cfg!(target_endian = "little"));
         ((self.addresses >> (far * 32)) as u32, (self.ports >> (far * 16)) as u16)
-    }
-
-    #[inline]
-    fn as_parsed(self) -> Parsed {
-        Parsed { addresses: self.addresses, ports: self.ports, ..Parsed::default() }
     }
 
     /// With source and destination exchanged.

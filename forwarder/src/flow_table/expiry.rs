@@ -79,7 +79,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
                 match decide(&mut slot.value, SlotId(at as u32)) {
                     Fate::Renew(expires) => slot.expires = expires,
                     Fate::Expire => {
-                        self.remove(SlotId(at as u32));
+                        self.vacate(SlotId(at as u32));
                         continue;
                     }
                 }
@@ -113,7 +113,7 @@ impl<V: Copy + Default, M: TableMemory<Slot<V>>> FlowTable<V, M> {
             for at in slots_of(block, self.blocks[block].occupied).filter(|at| (from..end).contains(at)) {
                 let slot = SlotId(at as u32);
                 if !keep(slot, &mut self.slots[at].value) {
-                    self.remove(slot);
+                    self.vacate(slot);
                 }
             }
         }

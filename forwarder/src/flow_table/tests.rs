@@ -1,5 +1,6 @@
 //! The table against a model: a plain list of entries.
 
+use super::change::nearest;
 use super::*;
 use proptest::prelude::*;
 

@@ -45,6 +45,8 @@ impl Default for Stage {
 pub(super) struct Kinds {
     /// By their headers alone no ordinary packets: neither untagged, unfragmented TCP without SYN, FIN and RST, nor such UDP.
     pub odd: u32,
+    /// Plain TCP or UDP, odd or not: their hash is known.
+    pub plain: u32,
     /// Replies, if their source is a real server's address, as it may be: they are looked up as such first.
     pub replies: u32,
     /// UDP; else TCP.
@@ -140,8 +142,11 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             // What is odd by its headers may change anything, so it waits until those before it are through.
             let odd = kinds.odd & kinds.odd.wrapping_neg();
             let before = left & odd.wrapping_sub(1);
-            let others = self.pass_ordinary(turn, slots, stage, &kinds, before);
-            each(others | odd, |index| stage.ports[index] = self.settle(turn, &mut slots[index], out));
+            let others = if before == 0 { 0 } else { self.pass_ordinary(turn, slots, stage, &kinds, before) };
+            each(others | odd, |index| {
+                let hash = (kinds.plain >> index & 1 != 0).then_some(stage.hashes[index]);
+                stage.ports[index] = self.settle(turn, &mut slots[index], hash, out);
+            });
             left &= !(before | odd);
             kinds.odd &= !odd;
         }
@@ -167,6 +172,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let odd = read(!usually_udp, others);
         let kinds = &mut stage.kinds;
         kinds.odd |= odd;
+        kinds.plain = group & !odd;
         kinds.udp = if usually_udp { group & !others } else { others };
         stage.usually_udp = kinds.udp.count_ones() > group.count_ones() / 2;
     }
@@ -184,14 +190,20 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         M::run(Read::<F, M, PROTOCOL, NAT> { pipeline: self, turn, slots, stage, group })
     }
 
-    /// Decides about one frame that is no ordinary packet. Answers the port by which it leaves; any other verdict is
+    /// Decides about one frame that is no ordinary packet, and whose hash may be known. Answers the port by which it leaves; any other verdict is
     /// carried out, and the slot empty.
     #[inline(never)]
-    fn settle<F: Frame>(&mut self, turn: &Turn<'_>, slot: &mut Option<F>, out: &mut impl Answers<F>) -> u16 {
+    fn settle<F: Frame>(
+        &mut self,
+        turn: &Turn<'_>,
+        slot: &mut Option<F>,
+        known: Option<u64>,
+        out: &mut impl Answers<F>,
+    ) -> u16 {
         let Some(frame) = slot else { return NO_PORT };
         out.consider(frame);
         let parsed = parse(frame.bytes(), frame.checksums());
-        let hash = hash(self.client(turn, &parsed), &self.secret);
+        let hash = known.unwrap_or_else(|| hash(self.client(turn, &parsed), &self.secret));
         match self.decide(turn, frame, &parsed, hash) {
             Verdict::Transmit(port) => port,
             verdict => {

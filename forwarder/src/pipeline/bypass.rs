@@ -3,7 +3,7 @@
 //! that come back, but no destination to count them.
 
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, leave, signal};
-use crate::conn::{self, Conn, Direction, Endpoints, Leaving};
+use crate::conn::{self, Conn, Direction, Endpoints};
 use crate::flow_table::SlotId;
 use crate::parse::Parsed;
 use crate::rewrite::dr;
@@ -30,17 +30,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         conn.see(Direction::Request, signal(frame.bytes(), parsed), turn.snapshot.settings.is_secure());
         let expires = turn.now.plus(turn.snapshot.timeouts.of(conn.state));
         // Without room the packet passes by all the same.
-        let Self { conns, templates, .. } = self;
-        match conns.insert(hash, conn, expires, |conn| templates.evictable(conn)) {
-            Ok(inserted) => {
-                self.ledger.stats.created.add(1);
-                self.ledger.entered(conn.state);
-                if let Some(evicted) = inserted.evicted {
-                    self.evict(turn, &evicted);
-                }
-            }
-            Err(_) => self.ledger.stats.insert_failures.add(1),
-        }
+        let _ = self.enter(turn, hash, conn, expires);
         Some(self.pass_by(turn, frame, parsed))
     }
 
@@ -75,12 +65,5 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         };
         way.verdict(dr::send(frame, parsed, &way.hop), parsed.l3)
             .unwrap_or_else(|told| self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, target))
-    }
-
-    /// An entry gave way to another.
-    pub(super) fn evict(&mut self, turn: &Turn<'_>, evicted: &Conn) {
-        self.ledger.stats.evicted.add(1);
-        self.templates.leave(evicted, Leaving::GaveWay, turn.now);
-        super::unbind(evicted, turn.snapshot, &mut self.ledger);
     }
 }

@@ -1,9 +1,11 @@
 //! The packet that makes a connection: which service, which server, and the new entry.
 
+use super::leave::Toward;
 use super::persist::{Advice, Choice, Reference};
-use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, answer, signal};
+use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, signal, unbind};
+use crate::clock::Tick;
 use crate::conn::{self, Conn, Direction, Endpoints, Forward, Leaving};
-use crate::flow_table::{FlowTable, SlotId};
+use crate::flow_table::{FlowTable, Full, SlotId};
 use crate::parse::Parsed;
 use crate::service::{DestId, Destination, Protocol, Service};
 use packet_io::{Frame, TableMemory};
@@ -31,7 +33,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         // Its memory comes while the server is chosen.
         self.conns.prepare(hash);
         // As in the kernel: who wants an address served must own it; otherwise its packets are only routed.
-        if mark == 0 && answer::is_anothers(turn.snapshot.routes.lookup(parsed.destination())) {
+        if mark == 0 && !self.own.is_own(&turn.snapshot.routes, parsed.destination()) {
             return Verdict::Kernel;
         }
         if let Some(verdict) = self.misplaced(parsed) {
@@ -69,7 +71,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                     let verdict = self.no_destination(turn, frame, parsed);
                     // The kernel's answer meets the old entry on its way out.
                     if let Some(old) = replaced {
-                        self.count_own(self.conns.get(old), frame, parsed, &verdict);
+                        let old = self.conns.get(old);
+                        self.count_own(old.dest, old.forward(), frame, parsed, &verdict);
                     }
                     verdict
                 }
@@ -103,6 +106,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.not_made(choice.template);
             return Verdict::Drop(DropReason::DestinationGone);
         };
+        // Nothing here refers to it before it is in its slot, so it is made there; and nothing that was just written
+        // piece by piece is copied as a whole, which processors are slow at.
         let mut conn = new_conn(parsed, choice.destination, destination);
         if service.timeouts.is_some() {
             conn.set_own_timeouts();
@@ -114,41 +119,47 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let change = conn.see(Direction::Request, signal(frame.bytes(), parsed), secure);
         let timeouts = service.timeouts.as_ref().unwrap_or(&turn.snapshot.timeouts);
         let expires = turn.now.plus(timeouts.of(conn.state));
-        let Self { conns, templates, .. } = self;
-        let inserted = conns.insert(hash, conn, expires, |conn| templates.evictable(conn));
-        let stats = &self.ledger.stats;
-        match inserted {
-            Ok(inserted) => {
-                stats.created.add(1);
-                self.ledger.entered(conn.state);
-                if conn.forward() == Forward::Nat {
-                    put_first(conns, hash, &conn, inserted.slot);
-                }
-                if let Some(evicted) = inserted.evicted {
-                    self.evict(turn, &evicted);
-                }
-            }
-            Err(_) => {
-                stats.insert_failures.add(1);
-                self.not_made(choice.template);
-                // Without an entry, a datagram can still be delivered where nothing has to be translated back.
-                let stateless = parsed.protocol == Protocol::Udp as u8 && conn.forward() != Forward::Nat;
-                return if stateless {
-                    self.deliver(turn, frame, parsed, &conn, destination)
-                } else {
-                    Verdict::Drop(DropReason::TableFull)
-                };
-            }
+        let (forward, active) = (conn.forward(), conn.is_active());
+        let server = server_bits(parsed, destination);
+        let to = |entered| Toward { destination, forward, server, entered };
+        let Ok(slot) = self.enter(turn, hash, conn, expires) else {
+            self.not_made(choice.template);
+            // Without an entry, a datagram can still be delivered where nothing has to be translated back.
+            let stateless = parsed.protocol == Protocol::Udp as u8 && forward != Forward::Nat;
+            return if stateless {
+                self.deliver(turn, frame, parsed, &to(None))
+            } else {
+                Verdict::Drop(DropReason::TableFull)
+            };
+        };
+        if forward == Forward::Nat {
+            put_first(&mut self.conns, hash, slot);
         }
         self.template_scheduled(turn.now, &choice);
-        self.ledger.bind(choice.destination, destination, conn.is_active());
+        self.ledger.bind(choice.destination, destination, active);
         if change.assured {
-            self.templates.assure(&conn);
+            self.templates.assure(self.conns.get(slot));
         }
         self.count_first(parsed, &choice);
-        let verdict = self.deliver(turn, frame, parsed, &conn, destination);
-        self.count_own(&conn, frame, parsed, &verdict);
-        verdict
+        self.deliver(turn, frame, parsed, &to(Some(choice.destination)))
+    }
+
+    /// Puts a connection into the table, where another may have to give way.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, turn: &Turn<'_>, hash: u64, conn: Conn, expires: Tick) -> Result<SlotId, Full> {
+        let Self { conns, templates, ledger, .. } = self;
+        let room = conns.room(hash, |conn| templates.evictable(conn)).inspect_err(|_| {
+            ledger.stats.insert_failures.add(1);
+        })?;
+        if let Some(evicted) = conns.giving_way(room) {
+            ledger.stats.evicted.add(1);
+            templates.leave(evicted, Leaving::GaveWay, turn.now);
+            unbind(evicted, turn.snapshot, ledger);
+        }
+        ledger.stats.created.add(1);
+        ledger.entered(conn.state);
+        conns.put(room, hash, conn, expires);
+        Ok(room.slot)
     }
 
     /// One-packet scheduling: the packet is sent on and nothing is remembered.
@@ -165,7 +176,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.templates.leave(&conn, Leaving::Ended, turn.now);
         }
         self.count_first(parsed, choice);
-        self.deliver(turn, frame, parsed, &conn, destination)
+        let (forward, server) = (conn.forward(), server_bits(parsed, destination));
+        self.deliver(turn, frame, parsed, &Toward { destination, forward, server, entered: None })
     }
 
     fn count_first(&mut self, parsed: &Parsed, choice: &Choice) {
@@ -178,15 +190,24 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 /// A client that talks from one port to several services is the same peer to a server of both. A reply then belongs to the
 /// newest connection, as in the kernel, which looks through its lists from the newest on (`ip_vs_conn_hash`).
 #[inline]
-fn put_first<M: TableMemory<ConnSlot>>(conns: &mut FlowTable<Conn, M>, hash: u64, conn: &Conn, slot: SlotId) {
-    let Endpoints { addresses, ports } = conn.reply();
-    let first = conns.find(hash, |other| other.is_reply(addresses, ports, conn.protocol));
+fn put_first<M: TableMemory<ConnSlot>>(conns: &mut FlowTable<Conn, M>, hash: u64, slot: SlotId) {
+    let conn = conns.get(slot);
+    let (Endpoints { addresses, ports }, protocol) = (conn.reply(), conn.protocol);
+    let first = conns.find(hash, |other| other.is_reply(addresses, ports, protocol));
     if let Some(older) = first.filter(|first| *first != slot) {
         conns.exchange(older, slot);
     }
 }
 
+/// The address and port of the destination that this packet goes to, as they stand in memory.
+#[inline]
+fn server_bits(parsed: &Parsed, destination: &Destination) -> (u32, u16) {
+    let port = destination.port_for(parsed.destination_port());
+    (u32::from_ne_bytes(destination.address.octets()), port.to_be())
+}
+
 /// A fresh connection of this packet to this destination.
+#[inline(always)]
 fn new_conn(parsed: &Parsed, id: DestId, destination: &Destination) -> Conn {
     let request = Endpoints { addresses: parsed.addresses, ports: parsed.ports };
     let server = SocketAddrV4::new(destination.address, destination.port_for(parsed.destination_port()));

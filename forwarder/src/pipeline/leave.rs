@@ -8,10 +8,22 @@ use crate::parse::Parsed;
 use crate::rewrite::icmp_error::{Message, QuotedTtl};
 use crate::rewrite::{Departure, Hop, Outcome, Outer, dr, gre, gue, ipip, nat, options};
 use crate::route::{LinkId, NextHop};
-use crate::service::{Destination, Method, Snapshot, Tunnel, TunnelChecksum};
+use crate::service::{DestId, Destination, Method, Snapshot, Tunnel, TunnelChecksum};
 use crate::way::Way;
 use packet_io::{Frame, TableMemory};
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
+
+/// Where a request goes, as its connection says.
+#[derive(Clone, Copy)]
+pub(super) struct Toward<'a> {
+    pub destination: &'a Destination,
+    pub forward: Forward,
+    /// The address and port that it gets (NAT), as they stand in memory.
+    pub server: (u32, u16),
+    /// The connection's destination, if it is in the table: what the director itself answers counts there.
+    pub entered: Option<DestId>,
+}
 
 impl Way {
     /// What becomes of a frame that was rewritten for this way. `l3` is the offset of its IP header.
@@ -29,26 +41,24 @@ impl Way {
 
 /// The way to a next hop. `address` is that of the packet's destination, the neighbour if it is on the link.
 #[inline]
-pub(super) fn way(snapshot: &Snapshot, next_hop: NextHop, address: Ipv4Addr) -> Option<Way> {
+pub(super) fn way(snapshot: &Snapshot, next_hop: NextHop, address: Ipv4Addr) -> Option<Cow<'_, Way>> {
     match next_hop {
-        NextHop::Link(id) => snapshot.ways.get(usize::from(id.0)).cloned(),
-        NextHop::Unknown(number) => Some(Way::unknown(number, snapshot.ports.get(usize::from(number))?, address)),
+        NextHop::Link(id) => snapshot.ways.get(usize::from(id.0)).map(Cow::Borrowed),
+        NextHop::Unknown(number) => {
+            let port = snapshot.ports.get(usize::from(number))?;
+            Some(Cow::Owned(Way::unknown(number, port, address)))
+        }
         NextHop::Local | NextHop::Unreachable => None,
     }
 }
 
 /// The way to the director's own kernel: the frame keeps its MAC addresses, and no MTU is in its way.
-fn own_way(frame: &[u8], turn: &Turn<'_>) -> Way {
+#[cold]
+fn own_way<'a>(frame: &[u8], turn: &Turn<'_>) -> Cow<'a, Way> {
     let mac = |at: usize| frame.get(at..at + 6).and_then(|mac| mac.try_into().ok()).unwrap_or_default();
     let hop = Hop::new(mac(0), mac(6), u16::MAX);
-    Way {
-        port: turn.port,
-        hop,
-        source: Ipv4Addr::UNSPECIFIED,
-        waiting: None,
-        local: true,
-        departure: Departure::CLOSED,
-    }
+    let (port, source, departure) = (turn.port, Ipv4Addr::UNSPECIFIED, Departure::CLOSED);
+    Cow::Owned(Way { port, hop, source, waiting: None, local: true, departure })
 }
 
 /// The director's address on the port that a packet came from.
@@ -72,12 +82,12 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         turn: &Turn<'_>,
         frame: &mut F,
         parsed: &Parsed,
-        conn: &Conn,
-        destination: &Destination,
+        to: &Toward<'_>,
     ) -> Verdict {
+        let &Toward { destination, forward, server, entered } = to;
         let mut way = match way(turn.snapshot, destination.next_hop, destination.address) {
             Some(way) => way,
-            None if destination.next_hop == NextHop::Local => match conn.forward() {
+            None if destination.next_hop == NextHop::Local => match forward {
                 Forward::Nat => own_way(frame.bytes(), turn),
                 _ => return Verdict::Kernel,
             },
@@ -86,30 +96,48 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         if parsed.has_options() && !way.local && !record(turn, frame, parsed, parsed.destination()) {
             return Verdict::Drop(DropReason::BadOptions);
         }
-        let outcome = match conn.forward() {
+        let to_server = || {
+            let virtual_end = (parsed.destination_bits(), parsed.destination_port_bits());
+            nat::Nat::new(virtual_end, server)
+        };
+        let outcome = match forward {
             Forward::Nat if way.local => {
                 // It arrives: no hop is taken.
-                nat::own_request(frame, parsed, &to_server(conn));
+                nat::own_request(frame, parsed, &to_server());
                 return Verdict::Kernel;
             }
             Forward::Dr => dr::send(frame, parsed, &way.hop),
-            Forward::Nat => nat::request(frame, parsed, &to_server(conn), &way.hop),
-            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &mut way),
+            Forward::Nat => nat::request(frame, parsed, &to_server(), &way.hop),
+            Forward::Tun => self.tunnel(turn, frame, parsed, destination, way.to_mut()),
             Forward::Local => return Verdict::Kernel,
         };
         match way.verdict(outcome, parsed.l3) {
             Ok(verdict) => verdict,
-            Err(told) => self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, parsed.destination()),
+            Err(told) => {
+                let source = parsed.destination();
+                let verdict = self.refused(turn, frame, parsed, told, QuotedTtl::Decremented, source);
+                if let Some(dest) = entered {
+                    self.count_own(dest, forward, frame, parsed, &verdict);
+                }
+                verdict
+            }
         }
     }
 
     /// The director itself answered a request. As in the kernel that is a reply of the connection, where a server's own
     /// would come from the virtual address, too.
     #[cold]
-    pub(super) fn count_own<F: Frame>(&self, conn: &Conn, frame: &F, parsed: &Parsed, verdict: &Verdict) {
-        if matches!(verdict, Verdict::Answer(..)) && conn.forward() != Forward::Nat {
+    pub(super) fn count_own<F: Frame>(
+        &self,
+        dest: DestId,
+        forward: Forward,
+        frame: &F,
+        parsed: &Parsed,
+        verdict: &Verdict,
+    ) {
+        if matches!(verdict, Verdict::Answer(..)) && forward != Forward::Nat {
             let length = frame.bytes().len().saturating_sub(parsed.l3.into());
-            self.ledger.counters(conn.dest).count(Direction::Reply, u16::try_from(length).unwrap_or(u16::MAX));
+            self.ledger.counters(dest).count(Direction::Reply, u16::try_from(length).unwrap_or(u16::MAX));
         }
     }
 
@@ -215,13 +243,6 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             }
         }
     }
-}
-
-/// The change of a request's destination.
-#[inline]
-pub(super) fn to_server(conn: &Conn) -> nat::Nat {
-    let (request, reply) = (conn.request(), conn.reply());
-    nat::Nat::new(request.destination_bits(), reply.source_bits())
 }
 
 /// The change of a reply's source.

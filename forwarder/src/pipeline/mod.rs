@@ -4,10 +4,10 @@
 //! packet); of any other packet this one, `request` (from clients, existing connections), `first` (the packet that
 //! makes a connection), `persist` (templates), `reply` (from real servers), `related` (ICMP errors about a
 //! connection), `answer` (what the director itself replies), `bypass` (past the servers), `leave` (the last step: next
-//! hop and rewriting). `path_mtu` knows the paths of tunnels, `sweep` takes away what removed servers leave, `flush`
-//! what an operator wants away, `sight` tells who watches what there is to find; `ledger` and `schedulers` hold what a
-//! worker knows about destinations and services. With several workers, `ownership` stands between the two stages, and
-//! `survey` finds out what connections the others have.
+//! hop and rewriting). `own` keeps what the routes say of virtual addresses, `path_mtu` knows the paths of tunnels,
+//! `sweep` takes away what removed servers leave, `flush` what an operator wants away, `sight` tells who watches what
+//! there is to find; `ledger` and `schedulers` hold what a worker knows about destinations and services. With several
+//! workers, `ownership` stands between the two stages, and `survey` finds out what connections the others have.
 
 mod answer;
 mod audit;
@@ -20,6 +20,7 @@ mod flush;
 mod leave;
 mod ledger;
 mod listing;
+mod own;
 mod ownership;
 mod path_mtu;
 mod peers;
@@ -58,6 +59,7 @@ pub use burst::BURSTS;
 use burst::{CACHED, Stage};
 use exits::Exits;
 use ledger::Ledger;
+use own::Own;
 use packet_io::{BURST, Burst, Frame, TableMemory};
 use path_mtu::PathMtus;
 use schedulers::Schedulers;
@@ -133,6 +135,7 @@ pub struct Pipeline<M: TableMemory<ConnSlot>> {
     /// Of a packet of a one-packet service nothing is left that tells which server it got; who watches asks for the last.
     one_packet_went_to: DestId,
     paths: PathMtus,
+    own: Own,
     exits: Exits,
     /// The method of the connections whose packets came last.
     usual: Forward,
@@ -172,6 +175,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             ended: lines::room(ENDED),
             one_packet_went_to: DestId::NONE,
             paths: PathMtus::new(),
+            own: Own::new(),
             usual: Forward::Nat,
             cached: CACHED,
             stages: Some(Box::default()),
@@ -242,6 +246,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             self.schedulers.adopt_all(snapshot, now);
         }
         self.exits.adopt(snapshot.version);
+        self.own.adopt(&snapshot.routes);
         self.note_removals(snapshot, now);
         self.version = snapshot.version;
         self.ledger.stats.snapshot.set(snapshot.version);

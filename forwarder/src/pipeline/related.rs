@@ -76,7 +76,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         };
         let outcome = match conn.forward() {
             Forward::Nat => rewrite::quoted::to_server(frame, parsed, quote, conn.reply().source_bits(), &way.hop),
-            Forward::Tun => self.tunnel(turn, frame, parsed, destination, &mut way),
+            Forward::Tun => self.tunnel(turn, frame, parsed, destination, way.to_mut()),
             Forward::Dr => dr::send(frame, parsed, &way.hop),
             Forward::Local => return Verdict::Kernel,
         };
@@ -151,7 +151,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         let about = parsed.frame_length().saturating_sub(quote.l3.into());
         if rewrite::quoted::from_tunnel(frame, parsed, quote, message, &sender) {
             let verdict = Verdict::Answer(port, DropReason::TunnelError);
-            self.count_own(&conn, frame, parsed, &verdict);
+            self.count_own(conn.dest, conn.forward(), frame, parsed, &verdict);
             self.ledger.counters(conn.dest).count(Direction::Reply, about as u16);
             verdict
         } else {

@@ -1,5 +1,6 @@
 //! A packet from a client whose connection exists.
 
+use super::leave::Toward;
 use super::{ConnSlot, DropReason, Pipeline, Turn, Verdict, destination_of, signal};
 use crate::conn::{self, Conn, Direction, Forward, Signal, Timeouts, Unavailable};
 use crate::flow_table::SlotId;
@@ -37,9 +38,8 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
         }
         self.follow(turn, frame.bytes(), parsed, slot, Direction::Request, destination);
         self.count_request(&conn, parsed);
-        let verdict = self.deliver(turn, frame, parsed, &conn, destination);
-        self.count_own(&conn, frame, parsed, &verdict);
-        verdict
+        let (forward, server, entered) = (conn.forward(), conn.reply().source_bits(), Some(conn.dest));
+        self.deliver(turn, frame, parsed, &Toward { destination, forward, server, entered })
     }
 
     #[inline]

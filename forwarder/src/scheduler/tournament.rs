@@ -9,6 +9,7 @@ use super::load::Price;
 use super::{Request, Scheduler};
 use crate::service::{Member, Service};
 use crate::stats::Loads;
+use std::hint::select_unpredictable;
 
 /// A scheduler that always takes the cheapest member by some price.
 pub(super) struct Tournament<P> {
@@ -100,22 +101,21 @@ impl<P: Fn(&Member, &Loads<'_>) -> Price> Tournament<P> {
         }
     }
 
-    /// Plays the games above a member again, as far as they can have another outcome.
+    /// Plays the games above a member again: all of them, because nobody can foresee which have the same outcome as before.
+    #[inline]
     fn replay(&mut self, index: u32) {
         let mut node = (self.size + index as usize) / 2;
         while node > 0 {
-            let winner = self.play(node);
-            if winner != index && winner == self.winners[node] {
-                return;
-            }
-            self.winners[node] = winner;
+            self.winners[node] = self.play(node);
             node /= 2;
         }
     }
 
+    #[inline]
     fn play(&self, node: usize) -> u32 {
         let (left, right) = (self.winners[2 * node], self.winners[2 * node + 1]);
-        if self.prices[left as usize].above(self.prices[right as usize]) { right } else { left }
+        let right_wins = self.prices[left as usize].above(self.prices[right as usize]);
+        select_unpredictable(right_wins, right, left)
     }
 }
 
