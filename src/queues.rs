@@ -240,6 +240,10 @@ impl Watcher for Observer {
         self.drops
     }
 
+    fn may_want(&self) -> bool {
+        self.tells || self.filters.iter().any(|filter| filter.waits())
+    }
+
     fn wants(&self, sight: &Sight) -> bool {
         self.tells || self.filters.iter().any(|filter| filter.wants(sight))
     }

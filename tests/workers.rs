@@ -90,7 +90,7 @@ fn watch_single_packets(lab: &Lab, director: &Director<'_>) {
     lab.curl("client", "http://172.16.0.1:8080/", 6);
     let text = traced(&|text| text.matches("new connection").count() == 6);
     for part in [
-        "received by port 0, queue 0: src=",
+        "received by port 0, queue ",
         "service TCP 172.16.0.1:8080, scheduler wlc\n",
         ", chosen by wlc\n",
         "destination 172.16.0.1:8080 -> 192.168.1.",

@@ -25,7 +25,7 @@ use crate::stats::{PORTS, WorkerStats};
 use asking::{Asking, Waiter};
 use egress::Egress;
 use fragments::{Collector, Dropped};
-use held::Held;
+use held::{Held, Kept, Outcome};
 use packet_io::{BURST, Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
 use pieces::Way;
 use std::sync::Arc;
@@ -143,7 +143,7 @@ where
     /// Keeps a frame, complete but for its destination MAC address, until that is known.
     pub fn hold(&mut self, waiting: Waiting, frame: F, now: Tick) {
         self.resolver.resolve(waiting);
-        if let Err(frame) = self.held.keep(waiting, frame, now) {
+        if let Err(frame) = self.held.keep(waiting, self.mark(), frame, now) {
             self.drop(waiting.port, DropReason::Unresolved, frame);
         }
     }
@@ -334,7 +334,8 @@ where
 
     /// Shows what happens to single frames to somebody from now on, or to nobody. Between turns, and it allocates.
     pub fn watch(&mut self, watcher: Option<Arc<dyn Watcher>>) {
-        self.out.watch = watcher.map(|watcher| Box::new(Watch::new(watcher)));
+        let worker = self.pipeline.share().worker;
+        self.out.watch = watcher.map(|watcher| Box::new(Watch::new(worker, watcher)));
         for (port, egress) in (0..).zip(&mut self.out.egress) {
             egress.watch(self.out.watch.as_ref().and_then(|watch| watch.teller(port)));
         }
@@ -394,12 +395,21 @@ where
         }
         let Self { held, egress, stats, watch, .. } = self;
         held.release(&snapshot.routes, now, news, |outcome| match (outcome, &mut *egress) {
-            (held::Outcome::Send(port, frame), egress) if usize::from(port) < egress.len() => {
-                egress[usize::from(port)].push(frame, false, stats);
+            (Outcome::Send(Kept { waiting, mark, frame, .. }), egress) if usize::from(waiting.port) < egress.len() => {
+                if let Some(watch) = watch {
+                    watch.let_go(waiting, mark, Verdict::Transmit(waiting.port), &frame);
+                }
+                egress[usize::from(waiting.port)].push(frame, false, stats);
             }
-            (held::Outcome::Send(port, frame) | held::Outcome::Expired(port, frame), _) => {
+            (
+                Outcome::Send(Kept { waiting, mark, frame, .. }) | Outcome::Expired(Kept { waiting, mark, frame, .. }),
+                _,
+            ) => {
                 stats.drops[DropReason::Unresolved as usize].add(1);
-                tell(watch, port, DropReason::Unresolved, frame.bytes());
+                if let Some(watch) = watch {
+                    watch.let_go(waiting, mark, Verdict::Drop(DropReason::Unresolved), &frame);
+                }
+                tell(watch, waiting.port, DropReason::Unresolved, frame.bytes());
                 drop(frame);
             }
         });

@@ -59,7 +59,7 @@ pub struct TraceStep {
     /// When it was done, in microseconds since 1970.
     pub microseconds: u64,
     /// How the packet came to it: received, handed_over, whole (put together from fragments), answered (it waited for
-    /// another worker to answer) or from_kernel.
+    /// another worker to answer), held (it waited for a neighbour's MAC address) or from_kernel.
     pub came: String,
     /// The port that it came by.
     pub port: u16,

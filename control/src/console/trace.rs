@@ -102,6 +102,7 @@ fn came(step: &TraceStep) -> String {
         (_, Some(queue), _) => format!("received by port {port}, queue {queue}: {frame}"),
         (_, _, Some(fragments)) => format!("put together from {}: {frame}", number_of(fragments.into(), "fragment")),
         ("handed_over", ..) => format!("handed over, came by port {port}: {frame}"),
+        ("held", ..) => "was held".to_owned(),
         ("answered", ..) => format!("has waited, came by port {port}: {frame}"),
         _ => format!("sent by the kernel to port {port}: {frame}"),
     }
@@ -126,7 +127,10 @@ fn found(step: &TraceStep) -> Vec<String> {
             Some(TracedTemplate::None) => lines.push("the client has no template".to_owned()),
             None => {}
         }
-    } else if step.connection.is_none() && step.came != "from_kernel" && step.decision != "handed_over" {
+    } else if step.connection.is_none()
+        && !matches!(step.came.as_str(), "from_kernel" | "held")
+        && step.decision != "handed_over"
+    {
         let nothing = match step.kind.as_str() {
             "other" => Some("nothing for a director"),
             "icmp_error" => Some("about no connection"),
@@ -190,7 +194,10 @@ fn done(step: &TraceStep) -> String {
         "answered" => {
             format!("dropped: {reason}; the sender is told{port}: {}", step.answer.as_deref().unwrap_or_default())
         }
-        "held" => format!("held until the MAC address of {} is known{port}", neighbour.trim_start_matches(" to ")),
+        "held" => {
+            let (neighbour, port) = (neighbour.trim_start_matches(" to "), port.replace(" by ", " on "));
+            format!("held until the MAC address of {neighbour}{port} is known")
+        }
         "collected" => "kept until all fragments are there".to_owned(),
         "handed_over" => format!("handed over to {worker}"),
         "asked" => format!("waits for {worker}, which keeps the client's template"),

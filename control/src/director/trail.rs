@@ -33,6 +33,7 @@ pub fn step(trail: &Trail, microseconds: u64) -> TraceStep {
             "whole"
         }
         Came::Answered => "answered",
+        Came::Held => "held",
         Came::FromKernel => "from_kernel",
     };
     came.clone_into(&mut step.came);

@@ -2,7 +2,7 @@
 
 use crate::ownership::{VIP, client, service};
 use crate::packets::{ACK, SYN, datagram, endpoints, ip, tcp, udp, unreachable, with_ttl};
-use crate::rig::{FULL, INSIDE, OUTSIDE, Rig};
+use crate::rig::{FULL, INSIDE, OUTSIDE, Rig, SECOND};
 use control::command::TracePage;
 use control::console::trace::text;
 use control::director::trail::{joined, step};
@@ -33,6 +33,9 @@ impl Watcher for Notes {
     }
     fn wants_drops(&self) -> bool {
         self.drops
+    }
+    fn may_want(&self) -> bool {
+        true
     }
     fn wants(&self, sight: &Sight) -> bool {
         self.client.is_none_or(|client| sight.concerns_client(client))
@@ -83,7 +86,7 @@ fn all() -> Notes {
 
 /// Identifications that the director chooses differ with the order in which it looks at packets of one burst.
 fn without_id(mut packet: Vec<u8>) -> Vec<u8> {
-    if matches!(packet[9], 1 | 4) {
+    if packet.len() >= 20 && matches!(packet[9], 1 | 4) {
         packet[4..6].fill(0);
         packet[10..12].fill(0);
     }
@@ -94,6 +97,8 @@ fn without_id(mut packet: Vec<u8>) -> Vec<u8> {
 enum Step {
     /// A packet by this queue, of this kind, client and number.
     Come(usize, u8, u8, u16),
+    /// Whatever this is.
+    Bytes(usize, u16, Vec<u8>),
     Turn(usize),
     Settle,
     Wait(u32),
@@ -104,11 +109,26 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => (0..3_usize, 0..18_u8, 0..6_u8, 0..40_u16).prop_map(|(queue, kind, client, n)| Step::Come(queue, kind, client, n)),
+        2 => (0..3_usize, 0..2_u16, bytes()).prop_map(|(queue, port, bytes)| Step::Bytes(queue, port, bytes)),
         3 => (0..3_usize).prop_map(Step::Turn),
         1 => Just(Step::Settle),
         1 => (1..900_u32).prop_map(Step::Wait),
         1 => any::<bool>().prop_map(Step::Watch),
     ]
+}
+
+/// A packet with some bytes changed, cut somewhere.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>());
+    (0..18_u8, 0..6_u8, prop::collection::vec(change, 0..6), any::<prop::sample::Index>()).prop_map(
+        |(kind, client, changes, end)| {
+            let (_, mut bytes) = packet(kind, client, 7);
+            let head = bytes.len().min(60);
+            changes.iter().for_each(|(at, value)| bytes[at.index(head)] = *value);
+            bytes.truncate(end.index(2 * bytes.len() + 1));
+            bytes
+        },
+    )
 }
 
 /// The port that a packet comes by, and the packet.
@@ -168,13 +188,14 @@ proptest! {
                 watching &= on;
                 continue;
             }
-            came += usize::from(matches!(step, Step::Come(..)));
+            came += usize::from(matches!(step, Step::Come(..) | Step::Bytes(..)));
             for rig in [&mut plain, &mut watched] {
                 match step {
                     Step::Come(queue, kind, client, n) => {
                         let (port, packet) = packet(kind, client, n);
                         rig.receive(queue % workers, port, &packet);
                     }
+                    Step::Bytes(queue, port, ref bytes) => rig.receive(queue % workers, port, bytes),
                     Step::Turn(worker) => _ = rig.turn(worker % workers),
                     Step::Settle => {}
                     Step::Wait(ticks) => rig.wait(ticks),
@@ -392,6 +413,28 @@ fn what_is_kept_is_told_in_words() {
             rest = &rest[at..];
         }
     }
+}
+
+#[test]
+fn a_held_packets_way_goes_on() {
+    let (notes, watcher) = notes(all());
+    let mut rig = rig(2);
+    // Nobody knows this one's MAC address, and nobody answers.
+    rig.ipvsadm("-A -t 172.16.0.5:80 -s rr");
+    rig.ipvsadm("-a -t 172.16.0.5:80 -r 10.0.0.77:80 -m");
+    rig.watch(Some(&watcher));
+    let to = SocketAddrV4::new(Ipv4Addr::new(172, 16, 0, 5), 80);
+    let before = trails(&mut rig, &notes, 0, OUTSIDE, &tcp(client(2), to, SYN, b""));
+    let held = before.last().expect("a trail");
+    assert!(matches!(held.verdict, Verdict::Hold(_)), "{held:?}");
+    rig.wait(4 * SECOND);
+    let [after] = std::mem::take(&mut *notes.kept.lock().unwrap())[..] else { panic!() };
+    assert_eq!((after.follows, after.came), (held.number, Came::Held));
+    assert_eq!(after.verdict, Verdict::Drop(DropReason::Unresolved));
+    let steps = before.iter().chain([&after]).map(|trail| (trail.number, trail.follows, step(trail, 0)));
+    let told = text(&TracePage { packets: joined(steps), ..TracePage::default() });
+    let end = "  held until the MAC address of 10.0.0.77 on port 0 is known\n00:00:00.000000 worker ";
+    assert!(told.contains(end) && told.ends_with("  was held\n  dropped: neighbour_unresolved\n\n"), "{told}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
             }
             Kind::IcmpError => {
                 let quote = quoted(frame, &parsed, |port| turn.snapshot.gue_ports.contains(&port));
-                let Some(quote) = quote else { return Sight { parsed, about: own, found: None, offer: None } };
+                let Some(quote) = quote else { return Sight::of(parsed) };
                 let about = Endpoints { addresses: quote.addresses, ports: quote.ports };
                 let found = if quote.tunnel.is_some() {
                     self.as_request(turn, about, quote.protocol)
@@ -87,9 +87,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                 };
                 Sight { parsed, about, found, offer: None }
             }
-            Kind::Fragment | Kind::Kernel | Kind::Malformed(_) => {
-                Sight { parsed, about: own, found: None, offer: None }
-            }
+            Kind::Fragment | Kind::Kernel | Kind::Malformed(_) => Sight::of(parsed),
         }
     }
 
@@ -177,6 +175,13 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 }
 
 impl Sight {
+    /// Of a packet that nobody looks for.
+    #[must_use]
+    pub fn of(parsed: Parsed) -> Self {
+        let about = Endpoints { addresses: parsed.addresses, ports: parsed.ports };
+        Self { parsed, about, found: None, offer: None }
+    }
+
     /// True if the packet, what it quotes, or its connection has this client's address.
     #[must_use]
     pub fn concerns_client(&self, client: Ipv4Addr) -> bool {

@@ -15,16 +15,25 @@ const EACH: usize = 16;
 const PATIENCE: u32 = 3 * TICKS_PER_SECOND;
 
 pub(super) struct Held<F> {
-    frames: Vec<(Waiting, Tick, F)>,
+    frames: Vec<Kept<F>>,
     looked: Tick,
+}
+
+/// A held frame.
+pub(super) struct Kept<F> {
+    pub waiting: Waiting,
+    since: Tick,
+    /// The number of its trail, or 0.
+    pub mark: u32,
+    pub frame: F,
 }
 
 /// What became of a held frame.
 pub(super) enum Outcome<F> {
-    /// It has its MAC address and leaves by this port.
-    Send(u16, F),
-    /// Nobody answered; it would have left by this port.
-    Expired(u16, F),
+    /// It has its MAC address and leaves.
+    Send(Kept<F>),
+    /// Nobody answered.
+    Expired(Kept<F>),
 }
 
 impl<F: Frame> Held<F> {
@@ -40,13 +49,13 @@ impl<F: Frame> Held<F> {
         self.frames.is_empty()
     }
 
-    /// Keeps a frame; gives it back when too many wait.
-    pub fn keep(&mut self, waiting: Waiting, frame: F, now: Tick) -> Result<(), F> {
-        let same = self.frames.iter().filter(|held| held.0 == waiting).count();
+    /// Keeps a frame, with the number of its trail or 0; gives it back when too many wait.
+    pub fn keep(&mut self, waiting: Waiting, mark: u32, frame: F, now: Tick) -> Result<(), F> {
+        let same = self.frames.iter().filter(|held| held.waiting == waiting).count();
         if self.frames.len() == CAPACITY || same >= EACH {
             return Err(frame);
         }
-        self.frames.push((waiting, now, frame));
+        self.frames.push(Kept { waiting, since: now, mark, frame });
         Ok(())
     }
 
@@ -60,14 +69,14 @@ impl<F: Frame> Held<F> {
         let mac_of = |waiting: &Waiting| {
             routes.neighbour(waiting.port, waiting.neighbour).and_then(|id| routes.link(id)).and_then(|link| link.mac)
         };
-        let over = |held: &mut (Waiting, Tick, F)| mac_of(&held.0).is_some() || now.since(held.1) > PATIENCE;
-        for (waiting, _, mut frame) in self.frames.extract_if(.., over) {
-            match (mac_of(&waiting), frame.bytes_mut().first_chunk_mut()) {
+        let over = |held: &mut Kept<F>| mac_of(&held.waiting).is_some() || now.since(held.since) > PATIENCE;
+        for mut held in self.frames.extract_if(.., over) {
+            match (mac_of(&held.waiting), held.frame.bytes_mut().first_chunk_mut()) {
                 (Some(mac), Some(destination)) => {
                     *destination = mac;
-                    done(Outcome::Send(waiting.port, frame));
+                    done(Outcome::Send(held));
                 }
-                _ => done(Outcome::Expired(waiting.port, frame)),
+                _ => done(Outcome::Expired(held)),
             }
         }
     }

@@ -180,7 +180,7 @@ fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
                 // A frame that waits counts as one that came; one more than came must not.
                 Some(_) if own => stats.own_dropped.add(1),
                 Some(waiting) => {
-                    if let Err(fragment) = held.keep(waiting, fragment, now) {
+                    if let Err(fragment) = held.keep(waiting, 0, fragment, now) {
                         tell(watch, way.port, DropReason::Unresolved, fragment.bytes());
                         stats.drops[DropReason::Unresolved as usize].add(1);
                     }

@@ -16,6 +16,8 @@ pub trait Watcher: Debug + Send + Sync {
     fn wants_trails(&self) -> bool;
     /// True if it wants the frames that are dropped; asked once, when a worker gets it.
     fn wants_drops(&self) -> bool;
+    /// False if at the moment it wants the trail of no packet.
+    fn may_want(&self) -> bool;
     /// True if it wants the trail of this packet.
     fn wants(&self, sight: &Sight) -> bool;
     /// A number for a trail, never 0, that no other trail has for a long time.
@@ -38,6 +40,8 @@ pub enum Came {
     Whole(u16),
     /// It waited for what another worker knows about its client's template.
     Answered,
+    /// It was held until its neighbour's MAC address was known, or nobody answered.
+    Held,
     /// The kernel sends it by its port.
     FromKernel,
 }

@@ -7,7 +7,8 @@
 
 use super::trail::{Came, Head, Trail, Watcher};
 use super::{KernelLink, Outlets, Resolver};
-use crate::pipeline::{Answers, ConnSlot, DropReason, NO_PORT, Pipeline, Turn, Verdict};
+use crate::parse::parse;
+use crate::pipeline::{Answers, ConnSlot, DropReason, NO_PORT, Pipeline, Sight, Turn, Verdict, Waiting};
 use crate::stats::WorkerStats;
 use packet_io::{BURST, Burst, Frame, FramePool, TableMemory, TxQueue};
 use std::slice::from_mut;
@@ -18,6 +19,7 @@ const ORIGINAL: usize = 2048;
 
 /// A worker's watcher, and the packet in work.
 pub(super) struct Watch<F> {
+    worker: u32,
     watcher: Arc<dyn Watcher>,
     trails: bool,
     drops: bool,
@@ -34,10 +36,11 @@ pub(super) struct Watch<F> {
 }
 
 impl<F: Frame> Watch<F> {
-    pub fn new(watcher: Arc<dyn Watcher>) -> Self {
+    pub fn new(worker: u32, watcher: Arc<dyn Watcher>) -> Self {
         let (trails, drops) = (watcher.wants_trails(), watcher.wants_drops());
         let original = Box::new([0; ORIGINAL]);
         Self {
+            worker,
             watcher,
             trails,
             drops,
@@ -60,12 +63,12 @@ impl<F: Frame> Watch<F> {
         follows: u32,
     ) {
         (self.current, self.remembered) = (None, false);
-        if !self.trails {
+        if !self.trails || follows == 0 && !self.watcher.may_want() {
             return;
         }
         let sight = pipeline.sight(turn, frame.bytes(), frame.checksums());
         if follows != 0 || self.watcher.wants(&sight) {
-            let place = (pipeline.share().worker, turn.port);
+            let place = (self.worker, turn.port);
             self.current = Some(Trail::begin(self.watcher.number(), follows, place, came, sight, frame));
             self.before = counts(pipeline.stats());
         }
@@ -98,6 +101,19 @@ impl<F: Frame> Watch<F> {
         self.watcher.keep(&trail);
     }
 
+    /// A packet that was held goes, or nobody answered. `follows` is the number of the trail that led here, or 0.
+    #[cold]
+    pub fn let_go(&self, waiting: Waiting, follows: u32, verdict: Verdict, frame: &F) {
+        if follows == 0 || !self.trails {
+            return;
+        }
+        let sight = Sight::of(parse(frame.bytes(), frame.checksums()));
+        let place = (self.worker, waiting.port);
+        let mut trail = Trail::begin(self.watcher.number(), follows, place, Came::Held, sight, frame);
+        (trail.verdict, trail.neighbour) = (verdict, Some(waiting.neighbour));
+        self.watcher.keep(&trail);
+    }
+
     /// Keeps a frame as it came.
     #[cold]
     #[inline(never)]
@@ -124,7 +140,9 @@ impl<F: Frame> Watch<F> {
         burst: &Burst<F>,
     ) -> bool {
         let mut frames = (0..burst.len()).filter_map(|index| burst.get(index));
-        self.trails && frames.any(|frame| self.watcher.wants(&pipeline.sight(turn, frame.bytes(), frame.checksums())))
+        self.trails
+            && self.watcher.may_want()
+            && frames.any(|frame| self.watcher.wants(&pipeline.sight(turn, frame.bytes(), frame.checksums())))
     }
 
     /// Notes by which port the frame in work leaves. True if it is kept until its burst is through.
