@@ -29,6 +29,10 @@ impl<E: Executor> Values for Live<E> {
                 Ok(Reply::Ports(ports)) => ports.into_iter().map(|port| port.device).collect(),
                 _ => Vec::new(),
             },
+            "ADDRESS" if words.contains(&"neigh") => match self.0.execute(Command::Neighbours) {
+                Ok(Reply::Neighbours(views)) => views.iter().map(|view| view.address.to_string()).collect(),
+                _ => Vec::new(),
+            },
             "WORKER" => match self.0.execute(Command::Workers) {
                 Ok(Reply::Workers(workers)) => workers.iter().map(|worker| worker.worker.to_string()).collect(),
                 _ => Vec::new(),
