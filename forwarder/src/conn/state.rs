@@ -138,6 +138,7 @@ pub enum View {
 }
 
 /// The state after a packet.
+#[inline]
 #[must_use]
 pub fn transition(state: State, view: View, signal: Signal, secure: bool) -> State {
     match signal {
@@ -147,6 +148,7 @@ pub fn transition(state: State, view: View, signal: Signal, secure: bool) -> Sta
     }
 }
 
+#[inline]
 fn tcp(state: State, view: View, flags: u8, secure: bool) -> State {
     let row = match flags {
         _ if flags & RST != 0 => 3,

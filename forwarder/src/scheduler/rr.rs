@@ -24,8 +24,9 @@ pub(super) fn start(_: &Service, _: Tick, _: u64) -> Box<dyn Scheduler> {
 impl Scheduler for RoundRobin {
     fn pick(&mut self, service: &Service, loads: &Loads<'_>, _: &Request<'_>) -> Option<usize> {
         let members = &service.members;
-        let next = self.last.map_or(0, |last| last + 1).min(members.len());
-        let found = (next..members.len()).chain(0..next).find(|&index| usable(&members[index], loads))?;
+        let next = self.last.map_or(0, |last| last + 1);
+        let around = |index: usize| if index < members.len() { index } else { index - members.len() };
+        let found = (next..next + members.len()).map(around).find(|&index| usable(&members[index], loads))?;
         self.last = Some(found);
         Some(found)
     }
