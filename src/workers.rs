@@ -11,7 +11,7 @@ use control::director::{self, Adjustment, Workers};
 use dpdk_ffi::lcore::Lcore;
 use dpdk_ffi::port::Port;
 use forwarder::clock::Tick;
-use forwarder::pipeline::{Flushed, Listing, Which};
+use forwarder::pipeline::{ConnView, Flushed, Listing, Which};
 use forwarder::service::Snapshot;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
@@ -81,6 +81,27 @@ impl Lcores {
         Ok(())
     }
 
+    /// The connections of the next slots that are not all empty, as far as they are to be shown.
+    fn page(&self, cursor: u64, shown: impl Fn(&ConnView) -> bool) -> Result<ConnectionPage, Error> {
+        let (mut worker, mut listing) = place(cursor);
+        let mut page = ConnectionPage::default();
+        while let Some(shared) = self.shared.get(worker) {
+            let (answer, answered) = sync_channel(1);
+            let question = Question { from: listing, limit: SLOTS, room: Vec::with_capacity(SLOTS), answer };
+            // A worker that does not answer is stalled: a list without its connections would look whole.
+            let silent = Error::Silent { worker };
+            shared.requests.push(Request::List(question)).map_err(|_| silent.clone())?;
+            let (views, next) = answered.recv_timeout(ANSWER).map_err(|_| silent)?;
+            page.connections.extend(views.iter().filter(|view| shown(view)).map(director::connection));
+            (worker, listing) = if next == Listing::End { (worker + 1, Listing::Start) } else { (worker, next) };
+            if !views.is_empty() {
+                break;
+            }
+        }
+        page.next = (worker < self.shared.len()).then(|| self::cursor(worker, listing));
+        Ok(page)
+    }
+
     /// Takes a port's queues from the workers.
     fn take_queues(&self, port: u16) -> Result<(), String> {
         self.shared.iter().try_for_each(|worker| self.replace(worker, port, (Vec::new(), None)))
@@ -117,23 +138,11 @@ impl Workers for Lcores {
     }
 
     fn connections(&mut self, cursor: u64) -> Result<ConnectionPage, Error> {
-        let (mut worker, mut listing) = place(cursor);
-        let mut page = ConnectionPage::default();
-        while let Some(shared) = self.shared.get(worker) {
-            let (answer, answered) = sync_channel(1);
-            let question = Question { from: listing, limit: SLOTS, room: Vec::with_capacity(SLOTS), answer };
-            // A worker that does not answer is stalled: a list without its connections would look whole.
-            let silent = Error::Silent { worker };
-            shared.requests.push(Request::List(question)).map_err(|_| silent.clone())?;
-            let (views, next) = answered.recv_timeout(ANSWER).map_err(|_| silent)?;
-            page.connections.extend(views.iter().map(director::connection));
-            (worker, listing) = if next == Listing::End { (worker + 1, Listing::Start) } else { (worker, next) };
-            if !page.connections.is_empty() {
-                break;
-            }
-        }
-        page.next = (worker < self.shared.len()).then(|| self::cursor(worker, listing));
-        Ok(page)
+        self.page(cursor, |_| true)
+    }
+
+    fn connections_of(&mut self, which: &Which, cursor: u64) -> Result<ConnectionPage, Error> {
+        self.page(cursor, |view| which.listed(view))
     }
 
     fn flush(

@@ -160,6 +160,10 @@ pub enum Command {
     Connections {
         /// Where the page starts: 0, or what the page before it said.
         cursor: u64,
+        /// Only those of this service, with its templates, whatever their addresses are ([`Error::NoSuchService`]). A page may
+        /// then be empty, and not the last.
+        #[serde(default)]
+        service: Option<ServiceName>,
     },
     /// `-L --timeout`: answers [`Reply::Timeouts`].
     Timeouts,

@@ -39,6 +39,13 @@ pub trait Workers {
     /// # Errors
     /// [`Error::Silent`].
     fn connections(&mut self, cursor: u64) -> Result<ConnectionPage, Error>;
+    /// The same, of these alone. A page may be empty, and not the last.
+    ///
+    /// # Errors
+    /// [`Error::Silent`].
+    fn connections_of(&mut self, _which: &Which, _cursor: u64) -> Result<ConnectionPage, Error> {
+        Err(Error::Unsupported { what: "to list the connections of one service".to_owned() })
+    }
     /// Takes connections and templates of a worker away, from some place in its tables on; answers where to go on, as
     /// `Pipeline::flush` does, perhaps after many pieces.
     ///
@@ -205,6 +212,11 @@ impl<W: Workers> Director<W> {
             Command::Routes { to } => Ok(Reply::Routes(network::routes(&self.publisher.current().routes, to))),
             Command::Layout => Ok(Reply::Layout(self.workers.layout())),
             Command::FlushConnections { service, server, client } => self.flush(service, server, client),
+            Command::Connections { cursor, service: Some(service) } => {
+                let destinations = Some(self.destinations(service, None)?);
+                let page = self.workers.connections_of(&Which { destinations, client: None }, cursor)?;
+                Ok(Reply::Connections(page))
+            }
             Command::Exceptions => self.exceptions(),
             Command::Drops => Ok(Reply::Drops(self.drops.drops(&self.worker_views()))),
             Command::ClearDrops => {

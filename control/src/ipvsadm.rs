@@ -38,7 +38,7 @@ fn each_page(
 ) -> Result<(), Error> {
     let mut cursor = 0;
     loop {
-        match executor.execute(Command::Connections { cursor })? {
+        match executor.execute(Command::Connections { cursor, service: None })? {
             Reply::Connections(page) => match (each(&page)?, page.next) {
                 (ControlFlow::Continue(()), Some(next)) => cursor = next,
                 _ => return Ok(()),

@@ -257,7 +257,7 @@ mod tests {
         let asked = |line: &str| Request::parse(line).map(|request| request.asked);
         assert_eq!(asked(r#"{"command":"clear"}"#), Ok(Asked::Command(Command::Clear)));
         let request = Request::parse(r#"{"id":"a","protocol_version":1,"command":"connections","cursor":3}"#).unwrap();
-        let expected = Asked::Command(Command::Connections { cursor: 3 });
+        let expected = Asked::Command(Command::Connections { cursor: 3, service: None });
         assert_eq!(request, Request { id: Some(Id::Text("a".into())), asked: expected });
         for line in ["show version", "-Ln", "ipvsadm", "stop", "-A -t 10.0.0.1:80"] {
             assert_eq!(asked(&json!({ "command": line }).to_string()), Ok(Asked::Line(line.into())), "{line}");

@@ -181,7 +181,7 @@ impl State {
         self.advance(observed);
         Ok(match command {
             Command::Services { service } => Reply::Services(self.list(service, observed)?),
-            Command::Connections { cursor } => Reply::Connections(observed.connections(cursor)?),
+            Command::Connections { cursor, .. } => Reply::Connections(observed.connections(cursor)?),
             Command::Timeouts => Reply::Timeouts(self.timeouts),
             Command::Daemons => Reply::Daemons(self.daemons.running().to_vec()),
             Command::Settings => Reply::Settings(self.settings.list()),

@@ -16,7 +16,7 @@ struct Director(u64);
 
 impl Executor for Director {
     fn execute(&mut self, command: Command) -> Result<Reply, Error> {
-        let Command::Connections { cursor } = command else { return Err(Error::Invalid) };
+        let Command::Connections { cursor, .. } = command else { return Err(Error::Invalid) };
         let end = (cursor + PAGE).min(self.0);
         let view = |n: u64| ConnectionView {
             protocol: "TCP".into(),

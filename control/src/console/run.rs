@@ -311,11 +311,13 @@ impl Console<'_> {
         let (json, counting) = (self.json || said.has("json"), said.has("count"));
         let form = Form { numeric: said.has("numeric"), columns: Columns::default(), ..Form::default() };
         let limit = said.number("N").unwrap_or(u64::MAX);
+        // Those of a mark have no address in common.
+        let mark = said.number("MARK").map(|mark| ServiceName::Mark { mark, ipv6: said.has("ipv6") });
         let (mut cursor, mut count) = (Some(0), 0);
         let titles = if json { "{\"connections\":[" } else { format::connection_titles(&form) };
         while let (Some(from), true) = (cursor, count < limit || cursor == Some(0)) {
             let mut text = String::from(if counting || from != 0 { "" } else { titles });
-            let page = match self.executor.execute(Command::Connections { cursor: from }) {
+            let page = match self.executor.execute(Command::Connections { cursor: from, service: mark }) {
                 Ok(Reply::Connections(page)) => page,
                 Ok(_) => break,
                 Err(error) => {
@@ -459,10 +461,6 @@ struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     fn new(said: &'a Matched) -> Result<Self, Error> {
-        if said.has("fwmark") {
-            let why = "connections of a service by mark have no address in common; look for a server or a client";
-            return Err(Error::Refused { why: why.to_owned() });
-        }
         let bad = |text: &str| Error::BadRequest { why: format!("'{text}' is no address") };
         let address = |name: &str| {
             let text = said.argument(name);

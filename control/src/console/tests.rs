@@ -357,14 +357,17 @@ fn services_are_called_by_their_names() {
             "'a/b' is no name for a service: 1 to 63 letters, digits, '.', '_' and '-'\n",
         ),
         ("service del name nobody", "no service is called 'nobody'\n"),
-        (
-            "show conn name seven",
-            "connections of a service by mark have no address in common; look for a server or a client\n",
-        ),
+        ("show conn fwmark 7", "No such service\n"),
     ];
     for (line, text) in rows {
         assert_eq!(session.say(line), (text.to_owned(), Outcome::Refused), "{line}");
     }
+    // Its connections are those that the director says, whatever their addresses are.
+    for line in ["show conn name seven count", "show conn fwmark 7 ipv6 count"] {
+        assert_eq!(session.text(line), "6\n", "{line}");
+    }
+    let no_server = Which { destinations: Some(vec![None]), client: None };
+    assert_eq!(session.0.workers().listed, [no_server.clone(), no_server]);
     done(&mut session, "service edit name web name ''");
     assert_eq!(session.text("service del name web"), "no service is called 'web'\n");
     done(&mut session, "service edit tcp 10.0.0.1:80 name www");

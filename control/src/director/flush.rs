@@ -37,7 +37,11 @@ impl<W: Workers> Director<W> {
     }
 
     /// The destinations of a service, or one of them, by slot with their generations; deleted ones, too.
-    fn destinations(&self, service: ServiceName, server: Option<ServerName>) -> Result<Vec<Option<u16>>, Error> {
+    pub(super) fn destinations(
+        &self,
+        service: ServiceName,
+        server: Option<ServerName>,
+    ) -> Result<Vec<Option<u16>>, Error> {
         let table = self.state.table();
         let mut found = vec![None; table.destination_slots() as usize];
         let of_service = table.destinations().filter(|known| known.service_name == service);

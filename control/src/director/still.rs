@@ -29,6 +29,8 @@ pub struct Still {
     pub adjustments: Vec<Adjustment>,
     /// What was to be flushed.
     pub flushes: Vec<Which>,
+    /// Of which connections a list was wanted.
+    pub listed: Vec<Which>,
     /// The connections.
     pub connections: Vec<ConnectionView>,
     /// The worker's counters; made with its director.
@@ -62,6 +64,11 @@ impl Workers for Still {
         let end = (cursor + PAGE).min(self.connections.len() as u64);
         let connections = self.connections.get(cursor as usize..end as usize).unwrap_or_default().to_vec();
         Ok(ConnectionPage { connections, next: (end < self.connections.len() as u64).then_some(end) })
+    }
+
+    fn connections_of(&mut self, which: &Which, cursor: u64) -> Result<ConnectionPage, Error> {
+        self.listed.push(which.clone());
+        self.connections(cursor)
     }
 
     fn flush(

@@ -3,7 +3,7 @@
 use crate::ownership::{VIP, client, service};
 use crate::packets::{ACK, SYN, endpoints, tcp, udp};
 use crate::rig::{FULL, INSIDE, OUTSIDE, Rig, SECOND};
-use control::command::{Command, Error, FlushedView, Reply, ServerName, ServiceName};
+use control::command::{Command, ConnectionView, Error, FlushedView, Reply, ServerName, ServiceName};
 use control::ipvsadm::Executor;
 use forwarder::pipeline::DropReason;
 use forwarder::service::Protocol;
@@ -100,6 +100,46 @@ fn what_is_unknown_is_refused() {
     rig.ipvsadm("-D -t 172.16.0.1:80");
     assert_eq!(flush(&mut rig, tcp_service, None, None), flushed(2, 2), "of a service that is gone, too");
     assert_eq!(rig.connections().len(), 2);
+}
+
+/// Pages of the connections of a service.
+fn listed(rig: &mut Rig, service: ServiceName) -> Result<Vec<ConnectionView>, Error> {
+    let (mut cursor, mut listed) = (Some(0), Vec::new());
+    while let Some(from) = cursor {
+        match rig.execute(Command::Connections { cursor: from, service: Some(service) })? {
+            Reply::Connections(page) => (listed.extend(page.connections), cursor = page.next),
+            other => panic!("{other:?}"),
+        };
+    }
+    Ok(listed)
+}
+
+#[test]
+fn connections_of_a_mark_are_those_of_its_service() {
+    let mut rig = Rig::new(&[FULL; 2]);
+    let seven = ServiceName::Mark { mark: 7, ipv6: false };
+    assert_eq!(listed(&mut rig, seven), Err(Error::NoSuchService));
+    rig.mark("tcp to 172.16.0.1 port 80 set 7");
+    rig.ipvsadm(
+        "-A -f 7 -s rr -p 300
+        -a -f 7 -r 192.168.1.2 -m
+        -a -f 7 -r 192.168.1.3 -m
+        -A -u 172.16.0.1:53 -s rr
+        -a -u 172.16.0.1:53 -r 192.168.1.2:53 -m",
+    );
+    fill(&mut rig, 10);
+    assert_eq!(rig.connections().len(), 30);
+    let of_mark = listed(&mut rig, seven).unwrap();
+    let templates = of_mark.iter().filter(|view| view.protocol == "IP").count();
+    assert_eq!((of_mark.len(), templates), (20, 10), "{of_mark:?}");
+    assert!(of_mark.iter().all(|view| view.protocol == "IP" || view.target_port == 80));
+    assert_eq!(listed(&mut rig, name(Protocol::Udp, 53)).unwrap().len(), 10);
+    // Those of servers that are gone are still its own.
+    rig.ipvsadm("-D -f 7");
+    assert_eq!(listed(&mut rig, seven).unwrap().len(), 20);
+    assert_eq!(flush(&mut rig, Some(seven), None, None), flushed(10, 10));
+    assert_eq!(listed(&mut rig, seven).unwrap(), []);
+    assert_eq!(listed(&mut rig, name(Protocol::Udp, 53)).unwrap().len(), 10);
 }
 
 #[test]

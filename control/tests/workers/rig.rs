@@ -2,7 +2,7 @@
 //! servers behind the second. Every neighbour is known.
 
 use control::command::{Command, ConnectionPage, Error, PortView, Reply};
-use control::director::{Director, Workers};
+use control::director::{Director, Workers, connection};
 use control::ipvsadm::Executor;
 use control::ipvsadm::names::Table;
 use control::ipvsadm::run::Session;
@@ -11,7 +11,7 @@ use control::publish::Builder;
 use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot, slots_for};
 use forwarder::pipeline::{ConnSlot, ConnView, DropReason, Flushed, Listing, Pipeline, Waiting, Which};
-use forwarder::publication::Publisher;
+use forwarder::publication::{Publisher, Subscription};
 use forwarder::rss::Spread;
 use forwarder::service::Snapshot;
 use forwarder::stats::{Counter, WorkerStats};
@@ -71,6 +71,7 @@ type MemWorker = Worker<MemQueue, MemQueue, Kernel, Nobody, MemPool, Vec<ConnSlo
 struct Crew {
     workers: Vec<MemWorker>,
     now: Tick,
+    published: Subscription,
 }
 
 impl Workers for Crew {
@@ -83,6 +84,18 @@ impl Workers for Crew {
     }
     fn connections(&mut self, _: u64) -> Result<ConnectionPage, Error> {
         Ok(ConnectionPage::default())
+    }
+    fn connections_of(&mut self, which: &Which, cursor: u64) -> Result<ConnectionPage, Error> {
+        // A page for each worker.
+        let snapshot = self.published.load().clone();
+        let mut page = ConnectionPage::default();
+        let mut place = Listing::Start;
+        while place != Listing::End {
+            let visit = |view: ConnView| page.connections.extend(which.listed(&view).then(|| connection(&view)));
+            place = self.workers[cursor as usize].pipeline().list(&snapshot, self.now, place, usize::MAX, visit);
+        }
+        page.next = (cursor + 1 < self.workers.len() as u64).then_some(cursor + 1);
+        Ok(page)
     }
     fn flush(
         &mut self,
@@ -175,7 +188,7 @@ impl Rig {
             let pipeline = pipeline.among(wiring.share(), &stats, &spread);
             Worker::wired(publisher.subscribe(), pipeline, wiring, kernel.clone(), Nobody, MemPool::new(4096), now)
         });
-        let crew = Crew { workers: crew.collect(), now };
+        let crew = Crew { workers: crew.collect(), now, published: publisher.subscribe() };
         let director = Director::new(builder, publisher, stats.clone(), crew);
         Self { director, stats, kernel, pool: MemPool::new(1 << 20), sent: Vec::new(), last_mac: [0; 6] }
     }
@@ -216,7 +229,7 @@ impl Rig {
 
     /// Turns one worker once, and collects what it sent.
     pub fn turn(&mut self, worker: usize) -> usize {
-        let Crew { workers, now } = self.director.workers();
+        let Crew { workers, now, .. } = self.director.workers();
         let came = workers[worker].turn(*now);
         for port in [OUTSIDE, INSIDE] {
             let Some(queue) = workers[worker].transmit_queue(port) else { continue };
@@ -310,7 +323,7 @@ impl Rig {
     /// Connections and templates, each with its worker.
     pub fn connections(&mut self) -> Vec<(usize, ConnView)> {
         let snapshot = self.director.snapshot();
-        let Crew { workers, now } = self.director.workers();
+        let Crew { workers, now, .. } = self.director.workers();
         let mut views = Vec::new();
         for (index, worker) in workers.iter_mut().enumerate() {
             let mut place = Listing::Start;

@@ -1,6 +1,6 @@
 //! Connections and templates that an operator takes away. The tables are gone through a piece at a time, between turns.
 
-use super::{ConnSlot, Listing, Pipeline, unbind};
+use super::{ConnSlot, ConnView, Listing, Pipeline, unbind};
 use crate::clock::Tick;
 use crate::conn::{Conn, Leaving, Template};
 use crate::service::{DestId, Snapshot};
@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 /// Slots that one piece looks at: some microseconds.
 const SLOTS: usize = 256;
 
-/// Which of them go.
+/// Which of them are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Which {
     /// Those of these destinations alone: by slot, the generation of the one that is meant. None: of all.
@@ -29,6 +29,12 @@ pub struct Flushed {
 }
 
 impl Which {
+    /// One that is listed.
+    #[must_use]
+    pub fn listed(&self, view: &ConnView) -> bool {
+        self.means(view.destination, view.generation, *view.client.ip())
+    }
+
     fn means(&self, dest: DestId, generation: u16, client: Ipv4Addr) -> bool {
         let destination = self.destinations.as_ref();
         destination.is_none_or(|known| known.get(dest.0 as usize).copied().flatten() == Some(generation))

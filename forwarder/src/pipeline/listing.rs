@@ -24,6 +24,8 @@ pub struct ConnView {
     pub server: SocketAddrV4,
     /// The destination's slot.
     pub destination: DestId,
+    /// Which of the destinations that had this slot it is.
+    pub generation: u16,
     /// It is a persistence template.
     pub template: bool,
 }
@@ -89,6 +91,7 @@ pub(super) fn conn_view(conn: &Conn, snapshot: &Snapshot, expires: u32) -> ConnV
         target: request.destination(),
         server,
         destination: conn.dest,
+        generation: conn.generation,
         template: false,
     }
 }
@@ -103,6 +106,7 @@ fn template_view(template: &Template, expires: u32) -> ConnView {
         target: template.listed_target(),
         server: template.listed_server(),
         destination: template.dest,
+        generation: template.generation,
         template: true,
     }
 }
