@@ -203,8 +203,12 @@ impl Difference {
 
     /// Services of the file whose name is to be another's give it up first.
     fn names(&mut self, running: &Running, file: &Config) {
-        for view in running.services.iter().filter(|view| view.origin != Origin::Runtime) {
+        for view in &running.services {
             let ServiceSpec { service, name: Some(name), .. } = &view.spec else { continue };
+            let stays = view.origin == Origin::Runtime && !file.services.iter().any(|of| of.spec.service == *service);
+            if stays {
+                continue;
+            }
             let wanted = |other: &&Service| other.spec.name.as_ref() == Some(name) && other.spec.service != *service;
             if file.services.iter().any(|other| wanted(&other)) {
                 let spec = ServiceSpec { name: Some(String::new()), ..view.spec.clone() };
@@ -317,8 +321,11 @@ fn changed<T: serde::Serialize>(old: &T, new: &T) -> String {
     for key in keys {
         let (was, is) = (old.get(key).unwrap_or(&none), new.get(key).unwrap_or(&none));
         if was != is {
-            let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            text += &format!(" {key}: {} -> {}", plain(was).replace("null", "none"), plain(is).replace("null", "none"));
+            let plain = |value: &serde_json::Value| match value.as_str() {
+                Some(text) => text.to_owned(),
+                None => value.to_string().replace("null", "none"),
+            };
+            text += &format!(" {key}: {} -> {}", plain(was), plain(is));
         }
     }
     text

@@ -224,3 +224,21 @@ fn a_keeper_that_does_not_answer_costs_new_connections_only() {
     assert_eq!(rig.connections().iter().filter(|(_, view)| view.protocol == 17).count(), 0);
     rig.audit();
 }
+
+#[test]
+fn a_first_packet_that_proves_real_assures_its_own_template() {
+    let mut rig = Rig::new(&[FULL]);
+    rig.set("sloppy_tcp", "1");
+    let targets = [1, 2].map(|last| SocketAddrV4::new(Ipv4Addr::new(172, 16, 0, last), 443));
+    for target in targets {
+        rig.ipvsadm(&format!("-A -t {target} -s rr -p 60"));
+        rig.ipvsadm(&format!("-a -t {target} -r 192.168.1.2:443 -m"));
+    }
+    // From one port to two services of one server: replies are the second connection's, which takes the first one's place.
+    rig.send(0, OUTSIDE, &tcp(client(0, 1), targets[0], SYN, b""));
+    rig.send(0, OUTSIDE, &tcp(client(0, 1), targets[1], ACK, b""));
+    let templates = rig.connections().into_iter().filter(|(_, view)| view.template);
+    let states: HashMap<_, _> = templates.map(|(_, view)| (*view.target.ip(), view.state)).collect();
+    assert_eq!(targets.map(|target| states[target.ip()]), ["NONE", "ASSURED"]);
+    rig.audit();
+}

@@ -132,9 +132,7 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
                 Verdict::Drop(DropReason::TableFull)
             };
         };
-        if forward == Forward::Nat {
-            put_first(&mut self.conns, hash, slot);
-        }
+        let slot = if forward == Forward::Nat { put_first(&mut self.conns, hash, slot) } else { slot };
         self.template_scheduled(turn.now, &choice);
         self.ledger.bind(choice.destination, destination, active);
         if change.assured {
@@ -188,15 +186,16 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 }
 
 /// A client that talks from one port to several services is the same peer to a server of both. A reply then belongs to the
-/// newest connection, as in the kernel, which looks through its lists from the newest on (`ip_vs_conn_hash`).
+/// newest connection, as in the kernel, which looks through its lists from the newest on (`ip_vs_conn_hash`). Answers where
+/// the newest, which was put into `slot`, is then.
 #[inline]
-fn put_first<M: TableMemory<ConnSlot>>(conns: &mut FlowTable<Conn, M>, hash: u64, slot: SlotId) {
+fn put_first<M: TableMemory<ConnSlot>>(conns: &mut FlowTable<Conn, M>, hash: u64, slot: SlotId) -> SlotId {
     let conn = conns.get(slot);
     let (Endpoints { addresses, ports }, protocol) = (conn.reply(), conn.protocol);
     let first = conns.find(hash, |other| other.is_reply(addresses, ports, protocol));
-    if let Some(older) = first.filter(|first| *first != slot) {
-        conns.exchange(older, slot);
-    }
+    let Some(older) = first.filter(|first| *first != slot) else { return slot };
+    conns.exchange(older, slot);
+    older
 }
 
 /// The address and port of the destination that this packet goes to, as they stand in memory.

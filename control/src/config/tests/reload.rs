@@ -245,6 +245,12 @@ fn a_name_that_the_file_does_not_give_is_none() {
     daemon.write(&two("b", "a"));
     daemon.reload().unwrap();
     assert_eq!(daemon.reload().unwrap().0, "nothing to change");
+    // Also with one that was made at run time, if the file has it by now.
+    daemon.say("service add tcp 192.0.2.9:80 name c");
+    daemon.write(&(two("c", "null-a") + "[[service]]\ntcp = \"192.0.2.9:80\"\nname = \"b\"\n"));
+    let (_, changes) = daemon.reload().unwrap();
+    assert!(changes.iter().any(|line| line.contains("name: a -> null-a")), "{changes:?}");
+    assert_eq!(daemon.reload().unwrap().0, "nothing to change");
 }
 
 #[test]
