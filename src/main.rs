@@ -248,11 +248,13 @@ fn direct(
     });
     tracing::info!(signal, "stopping");
     monitor::notify(&[NotifyState::Stopping]);
-    drop((prompt, http, telemetry));
+    drop((http, telemetry));
     serving.stop();
     let well = running.end();
     drop(mirror);
     drop((monitor, front, director, ports));
+    // Last, because until then a prompt that was just answering may have taken the terminal once more.
+    drop(prompt);
     ensure!(well, "a worker or a thread has panicked");
     Ok(())
 }
