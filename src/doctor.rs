@@ -7,7 +7,7 @@ use anyhow::Result;
 use control::doctor::{self, Finding, Level, Needs, PortAbility, System};
 use dpdk_ffi::eal::{Eal, EalHandle};
 use dpdk_ffi::mempool::{Mempool, MempoolConfig};
-use dpdk_ffi::port::{Port, PortConfig, PortId};
+use dpdk_ffi::port::{Port, PortConfig, PortId, PortInfo};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,6 +31,7 @@ pub fn run(eal_arguments: Vec<String>, options: &Options, json: bool) -> Result<
         in_memory: has("--in-memory"),
         interfaces: plan.ports.is_empty() || plan.ports.iter().any(|port| port.kernel != KernelInterface::None),
         workers: plan.workers.unwrap_or(1),
+        running: false,
     };
     let mut system = doctor::read(Path::new("/"), rustix::process::geteuid().is_root());
     let refused = names_devices(&plan.eal).then(|| ask(&plan.eal, &mut system).err()).flatten();
@@ -67,16 +68,21 @@ fn ask(arguments: &[String], system: &mut System) -> Result<()> {
     for id in eal.ports() {
         let info = eal.port_info(id)?;
         let flow = pool.as_ref().ok().and_then(|pool| takes_flow_rules(&eal, id, pool).ok());
-        system.ports.push(PortAbility {
-            device: info.name,
-            driver: info.driver,
-            queues: info.max_rx_queues.min(info.max_tx_queues),
-            rss: info.rss_types != 0 && info.rss_table != 0,
-            flow,
-        });
+        system.ports.push(ability(&info, flow));
     }
     drop(pool);
     Ok(eal.cleanup()?)
+}
+
+/// What a port can do.
+pub fn ability(info: &PortInfo, flow: Option<bool>) -> PortAbility {
+    PortAbility {
+        device: info.name.clone(),
+        driver: info.driver.clone(),
+        queues: info.max_rx_queues.min(info.max_tx_queues),
+        rss: info.rss_types != 0 && info.rss_table != 0,
+        flow,
+    }
 }
 
 fn takes_flow_rules(eal: &EalHandle, id: PortId, pool: &Mempool) -> Result<bool> {

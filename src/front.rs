@@ -5,11 +5,12 @@ use crate::workers::Lcores;
 use crate::{FRAMES, launch, lock, log};
 use control::command::{Command, Error, HeapView, HugePagesView, LogView, MemoryView, PoolView, Reply};
 use control::director::Director;
-use control::doctor;
+use control::doctor::{self, Finding, Needs};
 use control::kernel::Operator;
 use control::server::Executor;
 use dpdk_ffi::eal::EalHandle;
 use dpdk_ffi::mempool::Mempool;
+use dpdk_ffi::port::Port;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -37,6 +38,30 @@ impl Front {
     fn watch(&self) -> Result<Reply, Error> {
         lock(&self.director).workers().watch()?;
         Ok(Reply::Done)
+    }
+
+    /// What `rvsd doctor` would say, of a director that runs.
+    fn findings(&self) -> Vec<Finding> {
+        let (workers, ports) = {
+            let mut director = lock(&self.director);
+            let workers = director.workers();
+            (workers.shared.len(), workers.ports.clone())
+        };
+        let mut system = doctor::read(Path::new("/"), rustix::process::geteuid().is_root());
+        let ports = lock(&ports);
+        system.ports = ports
+            .iter()
+            .map(|port| crate::doctor::ability(&port.info, port.port.as_ref().map(Port::takes_flow_rules)))
+            .collect();
+        let needs = Needs {
+            huge: u64::from(self.eal.has_huge_pages()),
+            pci: system.ports.iter().any(|port| port.device.contains(':')),
+            in_memory: false,
+            interfaces: ports.iter().any(|port| port.kernel.is_some()),
+            workers,
+            running: true,
+        };
+        doctor::examine(&system, &needs)
     }
 
     fn memory(&self) -> MemoryView {
@@ -105,6 +130,7 @@ impl Executor for Front {
                 Ok(reply)
             }
             Command::Memory => Ok(Reply::Memory(self.memory())),
+            Command::Doctor => Ok(Reply::Findings(self.findings())),
             Command::Shutdown => {
                 tracing::warn!("an operator ends the director");
                 launch::end();

@@ -194,7 +194,7 @@ fn the_console_is_in_the_foreground_if_wanted() {
         "load {}\nshow service\nshow port summary all\nfrobnicate\nset verbose 1\nset burst 8\n\
          port detach 0\nstop\nstop\nport stop 0\nstart\nport start all\nstart\nshow worker 0\n\
          show rxq info 0 0\nshow config fwd\nclear port stats 0\nset link-down port 0\n\
-         set log rvsd debug\nshow log\nshow memory\nshow route\nshutdown\n",
+         set log rvsd debug\nshow log\nshow memory\ndoctor\nshow route\nshutdown\n",
         files.path().join("rules").display()
     );
     for last in ["quit\n", "shutdown confirm\n", ""] {
@@ -217,6 +217,7 @@ fn the_console_is_in_the_foreground_if_wanted() {
             "info,rvsd=debug\n",
             "rvs_frames",
             "huge pages",
+            "port net_null0 (net_null): ",
             "255.255.255.255: local\n",
         ] {
             assert!(said.contains(expected), "{expected}: {said}{log}");

@@ -269,6 +269,8 @@ pub enum Command {
     ClearTrace,
     /// DPDK's memory and the machine's huge pages: answers [`Reply::Memory`].
     Memory,
+    /// What is in the way on this machine, as `rvsd doctor` says it: answers [`Reply::Findings`].
+    Doctor,
     /// Ends the director as SIGTERM does, and with it all forwarding.
     Shutdown,
     /// Starts forwarding on all workers; fails with [`Error::Forwarding`], and with [`Error::PortsStopped`].
@@ -427,6 +429,7 @@ impl Command {
             | Self::Captured
             | Self::Trace
             | Self::Memory
+            | Self::Doctor
             | Self::Forwarding => false,
         }
     }

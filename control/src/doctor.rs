@@ -101,4 +101,6 @@ pub struct Needs {
     pub interfaces: bool,
     /// Workers.
     pub workers: usize,
+    /// The director runs already: it has its memory.
+    pub running: bool,
 }

@@ -62,6 +62,8 @@ pub enum Reply {
     Log(LogView),
     /// Memory.
     Memory(MemoryView),
+    /// What is in the way, and what is not.
+    Findings(Vec<crate::doctor::Finding>),
     /// Frames.
     Captured(CapturePage),
     /// Packets that were traced.

@@ -4,6 +4,7 @@ use super::commands::{self, Verb};
 use super::grammar::Matched;
 use super::{Console, Outcome, Place, show};
 use crate::command::{self, Command, ConnectionView, Error, MarkSpec, Reply, ServiceName, WorkerView};
+use crate::doctor;
 use crate::ipvsadm::parse::{Columns, Form};
 use crate::ipvsadm::{format, proc};
 use crate::progress::Told;
@@ -74,6 +75,10 @@ impl Console<'_> {
             Verb::ShowNeighbours => self.show_neighbours(said),
             Verb::ShowRoutes => self.show_routes(said),
             Verb::ShowMemory => self.show_memory(said),
+            Verb::Doctor => self.show(Command::Doctor, json, |reply| match reply {
+                Reply::Findings(findings) => doctor::text(&findings),
+                _ => String::new(),
+            }),
             Verb::ShowLog => self.show(Command::Log, json, |reply| match reply {
                 Reply::Log(view) => format!("{}\n", view.filter),
                 _ => String::new(),

@@ -1,11 +1,11 @@
 //! The decisions, pure.
 
 use super::{Device, Needs, Node, Pages, PortAbility, System};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 /// How grave a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
@@ -17,7 +17,7 @@ pub enum Level {
 }
 
 /// Something found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Finding {
     /// How grave it is.
     pub level: Level,
@@ -89,7 +89,7 @@ impl Findings {
             let found = describe(node);
             if !wanted {
                 self.add(Level::Good, about, format!("{found}; no port is there"), None);
-            } else if free < needs.huge {
+            } else if !needs.running && free < needs.huge {
                 let need = format!("{found}; {} MiB free are needed", needs.huge.div_ceil(1 << 20));
                 self.add(Level::Bad, about, need, Some(reserve(node, needs.huge)));
             } else {

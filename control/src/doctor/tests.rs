@@ -31,7 +31,8 @@ fn pages(root: &Path, node: u32, kib: u64, total: u64, free: u64) {
     file(root, &format!("{at}/free_hugepages"), &format!("{free}\n"));
 }
 
-const NEEDS: Needs = Needs { huge: 600 << 20, pci: true, in_memory: false, interfaces: true, workers: 2 };
+const NEEDS: Needs =
+    Needs { huge: 600 << 20, pci: true, in_memory: false, interfaces: true, workers: 2, running: false };
 
 /// A machine as it should be.
 fn healthy(root: &Path) {
@@ -46,6 +47,16 @@ fn healthy(root: &Path) {
     file(root, "proc/self/limits", "Limit Soft Hard Units\nMax locked memory         unlimited  unlimited  bytes\n");
     file(root, "dev/net/tun", "");
     file(root, "dev/vhost-net", "");
+}
+
+#[test]
+fn a_director_that_runs_has_its_memory() {
+    let root = tempfile::tempdir().expect("a directory");
+    healthy(root.path());
+    pages(root.path(), 0, 2048, 512, 0);
+    let system = read(root.path(), true);
+    let worst = |running| examine(&system, &Needs { running, ..NEEDS }).iter().map(|finding| finding.level).max();
+    assert_eq!([false, true].map(worst), [Some(Level::Bad), Some(Level::Good)]);
 }
 
 #[test]
@@ -129,7 +140,7 @@ fn what_is_not_used_is_no_trouble() {
     let root = tempfile::tempdir().expect("a directory");
     let system = read(root.path(), true);
     assert_eq!(system.nodes, [Node::default()]);
-    let needs = Needs { huge: 0, pci: false, in_memory: true, interfaces: false, workers: 1 };
+    let needs = Needs { huge: 0, pci: false, in_memory: true, interfaces: false, workers: 1, running: false };
     assert!(examine(&system, &needs).iter().all(|finding| finding.level < Level::Bad));
     assert!(examine(&system, &NEEDS).iter().any(|finding| finding.level == Level::Bad));
 }
