@@ -100,7 +100,7 @@ impl Findings {
         match (system.hugetlbfs, needs.in_memory) {
             (true, _) => self.add(Level::Good, "hugetlbfs", "mounted", None),
             (false, true) => self.add(Level::Good, "hugetlbfs", "not mounted, and not needed (--in-memory)", None),
-            (false, false) if any => {
+            (false, false) if any && !needs.running => {
                 let mend = "mkdir -p /dev/hugepages && mount -t hugetlbfs nodev /dev/hugepages".to_owned();
                 self.add(Level::Bad, "hugetlbfs", "not mounted", Some(mend));
             }
