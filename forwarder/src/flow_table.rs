@@ -7,11 +7,11 @@
 //! # Layout
 //!
 //! A slot is one cache line: the entry that lives in it (its hash, its expiry, its value), and one word that belongs not
-//! to that entry but to the slot: which slots nearby hold the entries whose *home* this slot is, with a byte of the hash of
-//! the first two of them. Slots come in blocks
-//! of 32, and an entry lives in its home's block: bit *p* of the home's word stands for the slot `home ^ p`. So a miss
-//! reads one line, a hit one or two, and bit 0 is the home itself and bit 1 the other line of the same 128 bytes, which
-//! many processors load along. (This is hopscotch hashing, Herlihy, Shavit and Tzafrir 2008, without the hopping.)
+//! to that entry but to the slot: which slots nearby hold the entries whose *home* this slot is, with a byte of the hash
+//! of the first two of them. Slots come in blocks of 32, and an entry lives in its home's block: bit *p* of the home's
+//! word stands for the slot `home ^ p`. So a miss reads one line, a hit one or two, and bit 0 is the home itself and bit
+//! 1 the other line of the same 128 bytes, which many processors load along. (This is hopscotch hashing, Herlihy, Shavit
+//! and Tzafrir 2008, without the hopping.)
 //!
 //! When no slot of the home's window is free, the entry goes to the next of [`WINDOWS`] windows, whose homes come from
 //! the other half of the hash, and bit 31 of each home passed by says that a search must go on there. Entries with one
