@@ -103,17 +103,16 @@ pub struct Conn {
     pub dest: DestId,
     /// With [`is_templated`](Self::is_templated): the number of its template.
     pub template: u32,
-    /// The generation that the destination had; with another one the connection is stale.
-    pub generation: u16,
     /// The version of the routes that `client_link` was looked up in; with another one it must be looked up again.
-    pub route_version: u16,
+    pub route_version: u32,
     /// NAT: the link by which replies leave ([`crate::route::LinkId`]).
     pub client_link: u16,
+    /// The generation that the destination had; with another one the connection is stale.
+    pub generation: u16,
     /// NAT: what a request's IP checksum changes by; a reply's changes by its complement (RFC 1624).
     ip_delta: u16,
     /// NAT: the same for the transport checksum.
     l4_delta: u16,
-    reserved: u16,
     flags: u16,
     /// IP protocol number.
     pub protocol: u8,

@@ -62,8 +62,9 @@ pub enum NextHop {
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     /// Changes when an answer of [`Routes::lookup`] may have changed (not when only a MAC did); connections cache
-    /// answers with this number beside them. 0 only before anything was built, so a cache may start with 0.
-    pub version: u16,
+    /// answers with this number beside them. 0 only before anything was built, so a cache may start with 0. With a thousand
+    /// changes a second a number comes again after seven weeks, and connections live a month at most.
+    pub version: u32,
     /// Neighbours by number. Numbers that nobody has are filled with address 0.0.0.0 and no MAC.
     pub links: Arc<[Link]>,
     /// First addresses of the ranges (host byte order), rising; the first one is 0.

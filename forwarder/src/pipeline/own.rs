@@ -11,7 +11,7 @@ const KEPT: usize = 64;
 /// Answers of the routes of one version.
 #[derive(Debug)]
 pub(super) struct Own {
-    version: u16,
+    version: u32,
     /// By a hash of the address.
     kept: [Option<(Ipv4Addr, bool)>; KEPT],
 }

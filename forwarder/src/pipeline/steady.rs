@@ -220,7 +220,7 @@ struct Lane<'a, const FORWARD: u8, const REPLY: bool, const UDP: bool> {
     exits: Beside<'a>,
     counters: &'a [DestCounters],
     ways: &'a [Way],
-    routes: u16,
+    routes: u32,
     next_id: u16,
 }
 

@@ -89,6 +89,21 @@ fn a_new_mac_changes_the_link_and_no_answer() {
     assert!(builder.build().is_none(), "the same again is no change");
 }
 
+/// A connection that is idle for long must not take its old link for a current one.
+#[test]
+fn a_version_does_not_come_again_soon() {
+    let mut builder = builder();
+    let (first, _) = builder.build().unwrap();
+    for change in 1..=u32::from(u16::MAX) {
+        builder.apply(match change % 2 {
+            1 => neighbour(0, "10.0.0.7", Some(MAC)),
+            _ => Event::NeighbourRemoved { port: 0, address: ip("10.0.0.7") },
+        });
+        let (routes, _) = builder.build().unwrap();
+        assert_ne!(routes.version, first.version, "after {change} changes");
+    }
+}
+
 #[test]
 fn a_removed_neighbour_is_unknown_again_and_its_number_serves_another() {
     let mut builder = builder();
