@@ -1,7 +1,7 @@
 //! Whose a frame is.
 
-use crate::packets::{ACK, SYN, data, datagram, endpoints, ip, tcp, udp, unreachable};
-use crate::rig::{FULL, INSIDE, OUTSIDE, Queues, Rig};
+use crate::packets::{ACK, RST, SYN, data, datagram, endpoints, ip, tcp, udp, unreachable};
+use crate::rig::{FULL, INSIDE, OUTSIDE, Queues, Rig, SECOND};
 use forwarder::pipeline::DropReason;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -75,6 +75,38 @@ fn a_reply_belongs_to_the_newest_of_the_connections_that_it_may_be_of() {
     assert_eq!(rig.connections().len(), 300);
     rig.audit();
     rig.check_identities();
+}
+
+/// The older connection was met already when the newer one came, and the newer one found a place that is looked at first.
+#[test]
+fn a_reply_in_the_burst_of_a_newer_connections_first_packet_belongs_to_it() {
+    let mut rig = Rig::new(&[FULL]);
+    for (port, server) in [(79, 3), (80, 2), (8080, 2)] {
+        rig.ipvsadm(&format!("-A -t 172.16.0.1:{port} -s rr\n-a -t 172.16.0.1:{port} -r 192.168.1.{server}:80 -m"));
+    }
+    let server = |last| SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, last), 80);
+    // As many as let a worker look for all of a burst's connections before it decides about the first packet.
+    for client in (0..200).map(client) {
+        for (port, last) in [(79, 3), (80, 2)] {
+            rig.send(0, OUTSIDE, &tcp(client, service(port), SYN, b""));
+            rig.send(0, INSIDE, &tcp(server(last), client, SYN | ACK, b""));
+            rig.send(0, OUTSIDE, &tcp(client, service(port), ACK, b""));
+        }
+        rig.send(0, OUTSIDE, &tcp(client, service(79), RST, b""));
+    }
+    rig.wait(12 * SECOND);
+    assert_eq!(rig.connections().len(), 200);
+    for client in (0..200).map(client) {
+        rig.receive(0, INSIDE, &tcp(client, service(8080), SYN, b""));
+        rig.receive(0, INSIDE, &tcp(server(2), client, ACK, b"data"));
+        let sent = rig.settle();
+        assert_eq!(endpoints(&sent[0].1, 0), (service(8080), client), "{sent:?}");
+        // The older one is where its client finds it.
+        let sent = rig.send(0, OUTSIDE, &tcp(client, service(80), ACK, b""));
+        assert_eq!(endpoints(&sent[0].1, 0), (client, server(2)));
+    }
+    assert_eq!((rig.connections().len(), rig.sum(|stats| &stats.created)), (400, 600));
+    rig.audit();
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const ICMP: u8 = 1;
 pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
 pub const ACK: u8 = 16;
 
 /// One's complement sum over 16-bit words, folded and complemented (RFC 1071).

@@ -191,10 +191,35 @@ impl<M: TableMemory<ConnSlot>> Pipeline<M> {
 #[inline]
 fn put_first<M: TableMemory<ConnSlot>>(conns: &mut FlowTable<Conn, M>, hash: u64, slot: SlotId) -> SlotId {
     let conn = conns.get(slot);
-    let (Endpoints { addresses, ports }, protocol) = (conn.reply(), conn.protocol);
-    let first = conns.find(hash, |other| other.is_reply(addresses, ports, protocol));
-    let Some(older) = first.filter(|first| *first != slot) else { return slot };
-    conns.exchange(older, slot);
+    let (Endpoints { addresses, ports }, protocol, request) = (conn.reply(), conn.protocol, conn.request());
+    let same_replies = |other: &Conn| other.is_reply(addresses, ports, protocol);
+    match conns.find(hash, |other| same_replies(other) && other.request() != request) {
+        Some(older) => put_before(conns, hash, slot, older, same_replies),
+        None => slot,
+    }
+}
+
+/// Replies of the burst in work may have met the older one already: in its place must be the newest from now on, or nobody.
+#[cold]
+fn put_before<M: TableMemory<ConnSlot>>(
+    conns: &mut FlowTable<Conn, M>,
+    hash: u64,
+    newest: SlotId,
+    older: SlotId,
+    same_replies: impl Fn(&Conn) -> bool,
+) -> SlotId {
+    let is_first = |conns: &FlowTable<Conn, M>| conns.find(hash, &same_replies) == Some(newest);
+    let mut older = older;
+    if is_first(conns) {
+        let Ok(room) = conns.room(hash, |_| None) else { return newest };
+        conns.put(room, hash, *conns.get(older), conns.expires(older));
+        conns.remove(older);
+        if is_first(conns) {
+            return newest;
+        }
+        older = room.slot;
+    }
+    conns.exchange(older, newest);
     older
 }
 
