@@ -10,10 +10,11 @@ use dpdk_ffi::queue::{RxQueue, TxQueue};
 use forwarder::clock::Tick;
 use forwarder::pipeline::{ConnSlot, ConnView, Flushed, Listing, Which};
 use forwarder::service::Snapshot;
+use forwarder::stats::WorkerStats;
 use forwarder::worker::Watcher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 /// A worker on DPDK.
@@ -111,6 +112,15 @@ const PAUSE: Duration = Duration::from_micros(20);
 /// How long a turn without forwarding sleeps.
 const REST: Duration = Duration::from_millis(1);
 
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
+/// No worker makes so many turns.
+const NEVER: u64 = u64::MAX;
+
+/// A worker does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silent;
+
 /// What an lcore and those who direct it share.
 pub struct Shared {
     /// Ends the loop.
@@ -121,6 +131,36 @@ pub struct Shared {
     pub requests: ArrayQueue<Request>,
     /// The snapshot that answers refer to.
     pub snapshot: Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>,
+    /// What it counts.
+    stats: Arc<WorkerStats>,
+    /// The turns that it had made when somebody waited for it in vain.
+    stuck_at: AtomicU64,
+}
+
+impl Shared {
+    /// Of a worker that counts here, and answers from this snapshot.
+    pub fn new(stats: Arc<WorkerStats>, snapshot: Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>) -> Self {
+        let (stop, rest) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { stop, rest, requests: ArrayQueue::new(4), snapshot, stats, stuck_at: AtomicU64::new(NEVER) }
+    }
+
+    /// Asks it, between two of its turns, and waits for the answer: two seconds at most, and not at all if it was waited
+    /// for in vain and has not moved since.
+    pub fn ask<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> Result<T, Silent> {
+        self.ask_within(ANSWER, request)
+    }
+
+    fn ask_within<T>(&self, time: Duration, request: impl FnOnce(SyncSender<T>) -> Request) -> Result<T, Silent> {
+        if self.stuck_at.load(Relaxed) == self.stats.turns.get() {
+            return Err(Silent);
+        }
+        let (answer, answered) = sync_channel(1);
+        self.requests.push(request(answer)).map_err(|_| Silent)?;
+        answered.recv_timeout(time).map_err(|_| {
+            self.stuck_at.store(self.stats.turns.get(), Relaxed);
+            Silent
+        })
+    }
 }
 
 /// Turns the loop until it is told to stop.
@@ -185,4 +225,28 @@ fn answer(worker: &mut Worker, request: Request, shared: &Shared, now: Tick) -> 
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_move_is_waited_for_once() {
+        let stats = Arc::new(WorkerStats::new(0));
+        let shared = Shared::new(stats.clone(), Box::new(Arc::default));
+        let ask = || shared.ask_within(Duration::from_millis(1), |answer| Request::Watch(None, answer));
+        assert_eq!((ask(), shared.requests.len()), (Err(Silent), 1));
+        // Nothing more is put where it would find it.
+        assert_eq!((ask(), ask(), shared.requests.len()), (Err(Silent), Err(Silent), 1));
+        stats.turns.add(1);
+        assert_eq!((ask(), shared.requests.len()), (Err(Silent), 2));
+        // It moves and answers.
+        stats.turns.add(1);
+        let answered = shared.ask(|answer| {
+            answer.send(()).expect("somebody waits");
+            Request::Watch(None, answer)
+        });
+        assert_eq!(answered, Ok(()));
+    }
 }

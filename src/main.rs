@@ -30,7 +30,6 @@ use control::director::Director;
 use control::kernel::{self, Mirror, Operator};
 use control::publish::Builder;
 use control::server::Server;
-use crossbeam_queue::ArrayQueue;
 use dpdk_ffi::eal::{Eal, EalHandle};
 use dpdk_ffi::mempool::{Mempool, MempoolConfig};
 use dpdk_ffi::telemetry::Commands;
@@ -321,21 +320,14 @@ fn mirror_and_director(
     })?;
     let builder = Builder::new(first.routes, first.ports).with_day(clock.day());
     let publisher = Publisher::new(builder.snapshot().clone(), stats.to_vec());
-    let shared = stats.iter().map(|_| {
-        Arc::new(Shared {
-            stop: AtomicBool::new(false),
-            rest: AtomicBool::new(false),
-            requests: ArrayQueue::new(4),
-            snapshot: publisher.reader(),
-        })
-    });
+    let shared = stats.iter().map(|stats| Arc::new(Shared::new(stats.clone(), publisher.reader())));
     let lcores = Lcores {
         clock,
         shared: shared.collect(),
         ports: ports.clone(),
         eyes: Arc::new(Eyes::new()),
         lcores: launch::lcores(eal).collect(),
-        watched: 0,
+        watched: vec![0; stats.len()],
         burst: packet_io::BURST as u16,
         serving: stats.len(),
     };

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::layout;
-use crate::lcore::{Flush, Question, Request, Shared};
+use crate::lcore::{Flush, Question, Request, Shared, Silent};
 use crate::ports::DirectorPort;
 use crate::queues::{Eyes, Place, Queues};
 use crate::rss::Delivery;
@@ -14,7 +14,6 @@ use forwarder::clock::Tick;
 use forwarder::pipeline::{ConnView, Flushed, Listing, Which};
 use forwarder::service::Snapshot;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +27,6 @@ const EAGER: u32 = 2_000;
 const NAP: Duration = Duration::from_micros(100);
 /// Looks in all: about five seconds.
 const LOOKS: u32 = EAGER + 50_000;
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// The lcores.
 pub struct Lcores {
@@ -41,8 +38,8 @@ pub struct Lcores {
     pub ports: Arc<Mutex<Vec<DirectorPort>>>,
     /// What looks at frames.
     pub eyes: Arc<Eyes>,
-    /// What the workers show to them is as it was wanted then ([`Eyes::version`]).
-    pub watched: u64,
+    /// What each worker shows to them is as it was wanted then ([`Eyes::version`]).
+    pub watched: Vec<u64>,
     /// The lcores that the workers run on; those behind them run on threads.
     pub lcores: Vec<Lcore>,
     /// Frames that are received at once, at most.
@@ -54,31 +51,31 @@ pub struct Lcores {
 impl Lcores {
     /// Gives a worker other queues of a port, and drops those it had.
     fn replace(&self, worker: &Shared, port: u16, (rx, tx): Queues) -> Result<(), String> {
-        let silent = || "a worker does not answer".to_owned();
-        let (answer, answered) = sync_channel(1);
         let rx = rx.into_iter().map(|queue| Place::new(port, queue, &self.eyes)).collect();
-        worker.requests.push(Request::Replace { port, rx, tx, answer }).map_err(|_| silent())?;
-        answered.recv_timeout(ANSWER).map(drop).map_err(|_| silent())
+        let replaced = worker.ask(|answer| Request::Replace { port, rx, tx, answer });
+        replaced.map(drop).map_err(|Silent| "a worker does not answer".to_owned())
     }
 
     /// Lets the workers show to the eyes what these want to see by now.
     ///
     /// # Errors
-    /// [`Error::Silent`]; the next call tries again.
+    /// [`Error::Silent`], when all others do; the next call tries again.
     pub fn watch(&mut self) -> Result<(), Error> {
         let version = self.eyes.version();
-        if version == self.watched {
+        if self.watched.iter().all(|watched| *watched == version) {
             return Ok(());
         }
-        let watcher = Eyes::watcher(&self.eyes);
-        for (worker, shared) in self.shared.iter().enumerate() {
-            let (answer, answered) = sync_channel(1);
-            let silent = Error::Silent { worker };
-            shared.requests.push(Request::Watch(watcher.clone(), answer)).map_err(|_| silent.clone())?;
-            answered.recv_timeout(ANSWER).map_err(|_| silent)?;
+        let (watcher, mut done) = (Eyes::watcher(&self.eyes), Ok(()));
+        for (worker, (shared, watched)) in self.shared.iter().zip(&mut self.watched).enumerate() {
+            if *watched == version {
+                continue;
+            }
+            match shared.ask(|answer| Request::Watch(watcher.clone(), answer)) {
+                Ok(()) => *watched = version,
+                Err(Silent) => done = done.and(Err(Error::Silent { worker })),
+            }
         }
-        self.watched = version;
-        Ok(())
+        done
     }
 
     /// The connections of the next slots that are not all empty, as far as they are to be shown.
@@ -86,12 +83,10 @@ impl Lcores {
         let (mut worker, mut listing) = place(cursor);
         let mut page = ConnectionPage::default();
         while let Some(shared) = self.shared.get(worker) {
-            let (answer, answered) = sync_channel(1);
-            let question = Question { from: listing, limit: SLOTS, room: Vec::with_capacity(SLOTS), answer };
+            let room = Vec::with_capacity(SLOTS);
+            let list = |answer| Request::List(Question { from: listing, limit: SLOTS, room, answer });
             // A worker that does not answer is stalled: a list without its connections would look whole.
-            let silent = Error::Silent { worker };
-            shared.requests.push(Request::List(question)).map_err(|_| silent.clone())?;
-            let (views, next) = answered.recv_timeout(ANSWER).map_err(|_| silent)?;
+            let (views, next) = shared.ask(list).map_err(|Silent| Error::Silent { worker })?;
             page.connections.extend(views.iter().filter(|view| shown(view)).map(director::connection));
             (worker, listing) = if next == Listing::End { (worker + 1, Listing::Start) } else { (worker, next) };
             if !views.is_empty() {
@@ -155,11 +150,10 @@ impl Workers for Lcores {
     ) -> Result<Listing, Error> {
         let stalled = Error::Stalled { worker };
         let shared = self.shared.get(worker).ok_or_else(|| stalled.clone())?;
-        let (answer, answered) = sync_channel(1);
-        let (which, snapshot) = (which.clone(), snapshot.clone());
-        let flush = Flush { which, snapshot, place: from, pieces: PIECES, flushed: *flushed, answer };
-        shared.requests.push(Request::Flush(flush)).map_err(|_| stalled.clone())?;
-        let (so_far, next) = answered.recv_timeout(ANSWER).map_err(|_| stalled)?;
+        let (which, snapshot, so_far) = (which.clone(), snapshot.clone(), *flushed);
+        let flush =
+            |answer| Request::Flush(Flush { which, snapshot, place: from, pieces: PIECES, flushed: so_far, answer });
+        let (so_far, next) = shared.ask(flush).map_err(|Silent| stalled)?;
         *flushed = so_far;
         Ok(next)
     }

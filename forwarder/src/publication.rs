@@ -61,23 +61,25 @@ impl<T: Versioned> Publisher<T> {
     }
 
     /// Publishes `next`, whose version must be one more than the current one, and waits until every worker uses it.
-    /// `pause` is called between looks and answers false when the wait has been too long.
+    /// `pause` is called between looks and answers false when the wait has been too long. A worker that has not even taken
+    /// the current one, for which somebody must have waited in vain, gets one more look only.
     ///
     /// # Errors
-    /// [`Stalled`] if a worker did not take it: the snapshot is published all the same, and the old one is kept alive
-    /// by the worker that still uses it.
+    /// [`Stalled`] if a worker did not take it, the first of them: the snapshot is published all the same, and the old one is
+    /// kept alive by the worker that still uses it.
     pub fn publish(&self, next: T, mut pause: impl FnMut() -> bool) -> Result<(), Stalled> {
         let version = next.version();
         let old = self.current.swap(Arc::new(next));
+        let mut stalled = None;
         for (worker, stats) in self.workers.iter().enumerate() {
-            while stats.snapshot.get() < version {
-                if !pause() {
-                    return Err(Stalled { worker });
-                }
+            let is_late = || stats.snapshot.get() < version;
+            let given_up = stats.snapshot.get() < old.version();
+            while is_late() && pause() && !given_up {}
+            if is_late() {
+                stalled.get_or_insert(Stalled { worker });
             }
         }
-        drop(old);
-        Ok(())
+        stalled.map_or(Ok(()), Err)
     }
 }
 
@@ -145,6 +147,30 @@ mod tests {
         let next = Snapshot { version: 1, ..Snapshot::default() };
         assert_eq!(publisher.publish(next, || false), Err(Stalled { worker: 1 }));
         assert_eq!(publisher.current().version, 1);
+    }
+
+    #[test]
+    fn who_was_waited_for_in_vain_is_waited_for_again_when_it_moved() {
+        let stats: Vec<_> = (0..2).map(|_| Arc::new(WorkerStats::new(0))).collect();
+        let publisher = Publisher::new(Snapshot::default(), stats.clone());
+        // The second worker takes everything at once; the first one moves again after the second publication.
+        let mut looks = [0; 4];
+        let published = [1, 2, 3, 4].map(|version| {
+            publisher.publish(Snapshot { version, ..Snapshot::default() }, || {
+                let looks = &mut looks[version as usize - 1];
+                *looks += 1;
+                stats[1].snapshot.set(version);
+                if version == 3 {
+                    stats[0].snapshot.set(version);
+                }
+                *looks < 100
+            })
+        });
+        assert_eq!(
+            published,
+            [Err(Stalled { worker: 0 }), Err(Stalled { worker: 0 }), Ok(()), Err(Stalled { worker: 0 })]
+        );
+        assert_eq!(looks, [100, 1, 1, 100]);
     }
 }
 

@@ -233,6 +233,13 @@ fn a_stuck_worker_is_not_hidden() {
     director.systemd.set_nonblocking(true).expect("a socket");
     assert!(director.systemd.recv(&mut [0; 64]).is_err(), "the watchdog is still fed");
     director.systemd.set_nonblocking(false).expect("a socket");
+    // Who wants something of it is told.
+    let (show, add) = (["set", "verbose", "2"], |to| ["-A", "-t", to]);
+    for words in [show, add("10.0.0.1:80"), show, add("10.0.0.1:81"), show] {
+        let output = director.call(&words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("worker 0"), "{words:?}: {output:?}");
+    }
     drop(stop.stdin.take());
     assert!(stop.wait().is_ok_and(|status| status.success()));
     director.hear("WATCHDOG=1");

@@ -178,8 +178,8 @@ pub enum Error {
         /// Its number.
         worker: usize,
     },
-    /// A worker does not answer, so that its connections cannot be listed.
-    #[error("worker {worker} does not answer, so what is listed is not all; see `show worker`")]
+    /// A worker does not answer: neither its connections can be listed, nor the frames be shown that it forwards.
+    #[error("worker {worker} does not answer, so nothing of it is shown; see `show worker`")]
     Silent {
         /// Its number.
         worker: usize,
