@@ -472,9 +472,10 @@ where
             Verdict::Hold(waiting) => self.hold(waiting, frame, turn.now),
             Verdict::Drop(reason) => self.drop(turn.port, reason, frame),
             Verdict::Collect => {
+                let mark = self.mark();
                 let Self { collector, stats, watch, .. } = self;
                 let dropped = |reason, port, bytes: &[u8]| tell(watch, port, reason, bytes);
-                if let Err(Dropped(count, reason)) = collector.add(frame, turn.port, turn.now, dropped) {
+                if let Err(Dropped(count, reason)) = collector.add(frame, turn.port, mark, turn.now, dropped) {
                     stats.drops[reason as usize].add(count as u64);
                 }
             }

@@ -7,10 +7,12 @@ use control::command::TracePage;
 use control::console::trace::text;
 use control::director::trail::{joined, step};
 use forwarder::conn::Direction;
+use forwarder::parse::Kind;
 use forwarder::pipeline::{DropReason, Remembered, Sight, Verdict};
+use forwarder::stats::WorkerStats;
 use forwarder::worker::{Came, Trail, Watcher};
 use proptest::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -212,7 +214,15 @@ proptest! {
         }
         // Each frame that came has a trail, and each that was dropped was told of by its name.
         let kept = notes.kept.lock().unwrap();
-        let received = kept.iter().filter(|trail| matches!(trail.came, Came::Received(_))).count();
+        // A fragment that is handed over has its first trail where it is collected; then the whole may be handed over.
+        let wholes: HashSet<u32> =
+            kept.iter().filter(|trail| matches!(trail.came, Came::Whole(_))).map(|trail| trail.number).collect();
+        let begins = |trail: &&Trail| match trail.came {
+            Came::Received(_) => true,
+            Came::HandedOver => trail.sight.parsed.kind == Kind::Fragment && !wholes.contains(&trail.follows),
+            _ => false,
+        };
+        let received = kept.iter().filter(begins).count();
         if trails && one.is_none() {
             prop_assert_eq!(received, came);
         }
@@ -334,6 +344,71 @@ fn a_trail_leads_on_to_the_worker_that_decides() {
         }
     }
     assert!(handed > 60 && asked > 20, "{handed} {asked}");
+}
+
+/// Frames wait together for their way to another worker. Whoever reads trails must know the first part of a packet's way
+/// before that worker can tell the second.
+#[test]
+fn a_trail_is_kept_before_its_packet_goes_on() {
+    #[derive(Debug)]
+    struct Order(Arc<WorkerStats>, AtomicU32);
+    impl Watcher for Order {
+        fn wants_trails(&self) -> bool {
+            true
+        }
+        fn wants_drops(&self) -> bool {
+            false
+        }
+        fn may_want(&self) -> bool {
+            true
+        }
+        fn wants(&self, _: &Sight) -> bool {
+            true
+        }
+        fn number(&self) -> u32 {
+            1
+        }
+        fn keep(&self, trail: &Trail) {
+            if trail.worker == 0 && matches!(trail.verdict, Verdict::HandOver(_)) {
+                let kept = u64::from(self.1.fetch_add(1, Relaxed));
+                assert!(self.0.handed_out.get() <= kept, "it has gone already");
+            }
+        }
+        fn dropped(&self, _: u16, _: DropReason, _: &[u8], _: usize) {}
+    }
+    let mut rig = rig(2);
+    let order = Arc::new(Order(rig.stats[0].clone(), AtomicU32::new(0)));
+    let watcher: Arc<dyn Watcher> = order.clone();
+    rig.watch(Some(&watcher));
+    (0..200).for_each(|number| rig.receive(0, OUTSIDE, &udp(client(number), service(53), b"?")));
+    rig.settle();
+    assert!(order.1.load(Relaxed) > 64 && rig.stats[0].handed_out.get() == u64::from(order.1.load(Relaxed)));
+}
+
+/// A datagram that comes in fragments is one packet for whoever watches, whatever ways its fragments take.
+#[test]
+fn fragments_and_the_whole_are_one_packets_way() {
+    for workers in 1..=3 {
+        let (notes, watcher) = notes(all());
+        let mut rig = rig(workers);
+        rig.watch(Some(&watcher));
+        for number in 0..20 {
+            let client = client(number);
+            let whole = datagram(client.port(), 53, &[0; 1000]);
+            let piece = |at: usize, end: usize, more: u16| {
+                ip(*client.ip(), VIP, 17, number, more | (at / 8) as u16, &whole[at..end])
+            };
+            rig.receive(0, OUTSIDE, &piece(504, 1008, 0));
+            rig.receive(workers - 1, OUTSIDE, &piece(0, 504, 0x2000));
+            rig.settle();
+            let kept = std::mem::take(&mut *notes.kept.lock().unwrap());
+            let steps = kept.iter().map(|trail| (trail.number, trail.follows, step(trail, 0)));
+            let packets = joined(steps);
+            assert_eq!(packets.len(), 1, "{}", text(&TracePage { packets, ..TracePage::default() }));
+            let last = packets[0].steps.last().expect("a step");
+            assert_eq!((last.came.as_str(), last.decision.as_str()), ("whole", "sent"), "{packets:?}");
+        }
+    }
 }
 
 /// What an operator reads of packets that are sent one after the other.

@@ -6,7 +6,7 @@
 
 use crate::clock::{TICKS_PER_SECOND, Tick};
 use crate::lines;
-use crate::parse::{Fragment, Parsed, fragment, parse};
+use crate::parse::{Fragment, Kind, Parsed, fragment, parse};
 use crate::pipeline::DropReason;
 use crate::wire::ethernet;
 use crate::wire::ipv4::{self, Ipv4};
@@ -32,10 +32,18 @@ struct Key {
     protocol: u8,
 }
 
+impl Key {
+    fn of(parsed: &Parsed, at: Fragment) -> Self {
+        Self { addresses: parsed.addresses, id: at.id, protocol: parsed.protocol }
+    }
+}
+
 /// One packet's pieces, in the order of their offsets.
 struct Packet<F> {
     key: Key,
     since: Tick,
+    /// The number of the first trail of a piece, or 0.
+    mark: u32,
     pieces: Vec<Piece<F>>,
 }
 
@@ -64,6 +72,8 @@ pub(super) struct Ready<F> {
     pieces: Vec<Piece<F>>,
     /// The port that its first piece came from, whose headers it has.
     pub port: u16,
+    /// The number of the trail that leads to it, or 0.
+    pub mark: u32,
 }
 
 /// This many pieces are dropped, by this name.
@@ -84,12 +94,27 @@ impl<F: Frame> Collector<F> {
         self.packets.iter().map(|packet| packet.pieces.len()).sum()
     }
 
-    /// Adds a piece that came from `port`. Pieces that cannot be kept are released; the error says how many, and why, and
+    /// The number of the trail of the packet that waits for this piece; 0 if there is none.
+    pub fn trail_of(&self, frame: &impl Frame) -> u32 {
+        if self.packets.is_empty() {
+            return 0;
+        }
+        let parsed = parse(frame.bytes(), frame.checksums());
+        let at = fragment(frame.bytes(), &parsed).filter(|_| parsed.kind == Kind::Fragment);
+        let Some(at) = at else { return 0 };
+        let misses = |packet: &&Packet<F>| {
+            packet.key == Key::of(&parsed, at) && packet.pieces.iter().all(|piece| piece.at.offset != at.offset)
+        };
+        self.packets.iter().find(misses).map_or(0, |packet| packet.mark)
+    }
+
+    /// Adds a piece that came from `port`, with the number of its trail or 0. Pieces that cannot be kept are released; the error says how many, and why, and
     /// `told` gets each, with its port.
     pub fn add(
         &mut self,
         frame: F,
         port: u16,
+        mark: u32,
         now: Tick,
         told: impl Fn(DropReason, u16, &[u8]),
     ) -> Result<(), Dropped> {
@@ -101,12 +126,12 @@ impl<F: Frame> Collector<F> {
         let Some(at) = fragment(frame.bytes(), &parsed) else {
             return dropped(DropReason::ShortTransport, frame.bytes());
         };
-        let key = Key { addresses: parsed.addresses, id: at.id, protocol: parsed.protocol };
+        let key = Key::of(&parsed, at);
         let index = match self.packets.iter().position(|packet| packet.key == key) {
             Some(index) => index,
             None => match self.spare.pop() {
                 Some(pieces) => {
-                    self.packets.push(Packet { key, since: now, pieces });
+                    self.packets.push(Packet { key, since: now, mark, pieces });
                     self.packets.len() - 1
                 }
                 None => return dropped(DropReason::FragmentLimit, frame.bytes()),
@@ -134,11 +159,12 @@ impl<F: Frame> Collector<F> {
             let _: Result<(), _> = dropped(DropReason::FragmentLimit, frame.bytes());
             return Err(Dropped(1 + self.forget(index, DropReason::FragmentLimit, &told), DropReason::FragmentLimit));
         }
+        packet.mark = if packet.mark == 0 { mark } else { packet.mark };
         packet.pieces.insert(place, Piece { at, parsed, port, frame });
         if packet.is_whole() {
-            let Packet { pieces, .. } = self.packets.swap_remove(index);
+            let Packet { pieces, mark, .. } = self.packets.swap_remove(index);
             let port = pieces.first().map_or(port, |first| first.port);
-            self.ready.push_back(Ready { pieces, port });
+            self.ready.push_back(Ready { pieces, port, mark });
         }
         Ok(())
     }
@@ -330,11 +356,11 @@ mod tests {
                 let frame = frames.swap_remove((state >> 33) as usize % frames.len());
                 if twice && !frames.is_empty() {
                     let copy = pool.frame(frame.bytes()).unwrap();
-                    prop_assert!(collector.add(copy, 0, Tick(0), nobody).is_ok());
-                    dropped += collector.add(frame, 0, Tick(0), nobody).unwrap_err().0;
+                    prop_assert!(collector.add(copy, 0, 0, Tick(0), nobody).is_ok());
+                    dropped += collector.add(frame, 0, 0, Tick(0), nobody).unwrap_err().0;
                 } else {
                     prop_assert!(collector.next().is_none(), "whole without all of its pieces");
-                    prop_assert!(collector.add(frame, 0, Tick(0), nobody).is_ok());
+                    prop_assert!(collector.add(frame, 0, 0, Tick(0), nobody).is_ok());
                 }
             }
             let (ready, longest) = collector.next().expect("all pieces are there");
@@ -353,7 +379,7 @@ mod tests {
         let mut pool = MemPool::new(100);
         let mut collector = Collector::new();
         for piece in pieces(&packet(4000, 1), 1500, &mut pool).into_iter().skip(1) {
-            assert!(collector.add(piece, 0, Tick(5), nobody).is_ok());
+            assert!(collector.add(piece, 0, 0, Tick(5), nobody).is_ok());
         }
         assert_eq!(collector.expire(Tick(5 + PATIENCE), nobody), 0);
         assert_eq!(collector.expire(Tick(6 + PATIENCE), nobody), 2);
@@ -366,8 +392,9 @@ mod tests {
         let mut collector = Collector::new();
         let (big, small) = (pieces(&packet(4000, 1), 1500, &mut pool), pieces(&packet(4000, 1), 1000, &mut pool));
         let mut big = big.into_iter();
-        assert!(collector.add(big.next().unwrap(), 0, Tick(0), nobody).is_ok());
-        let Dropped(count, reason) = collector.add(small.into_iter().nth(1).unwrap(), 0, Tick(0), nobody).unwrap_err();
+        assert!(collector.add(big.next().unwrap(), 0, 0, Tick(0), nobody).is_ok());
+        let Dropped(count, reason) =
+            collector.add(small.into_iter().nth(1).unwrap(), 0, 0, Tick(0), nobody).unwrap_err();
         assert_eq!((count, reason), (2, DropReason::FragmentOverlap));
         drop(big);
         assert_eq!((collector.len(), pool.in_use()), (0, 0));
@@ -381,14 +408,14 @@ mod tests {
         for id in 0..200 {
             let first = pieces(&packet(4000, id), 1500, &mut pool).swap_remove(0);
             refused += collector
-                .add(first, 0, Tick(0), nobody)
+                .add(first, 0, 0, Tick(0), nobody)
                 .is_err_and(|Dropped(_, why)| why == DropReason::FragmentLimit) as usize;
         }
         assert_eq!((collector.len(), refused), (PACKETS, 200 - PACKETS));
         let tiny = pieces(&packet(4000, 0), 60, &mut pool);
         let lost: usize = tiny
             .into_iter()
-            .filter_map(|piece| collector.add(piece, 0, Tick(0), nobody).err())
+            .filter_map(|piece| collector.add(piece, 0, 0, Tick(0), nobody).err())
             .map(|dropped| dropped.0)
             .sum();
         assert!(lost > PIECES && collector.len() <= PACKETS - 1 + PIECES);

@@ -37,7 +37,7 @@ where
             let count = ready.len();
             let Self { collector, watch, .. } = self;
             if let Some(watch) = watch {
-                watch.begin(pipeline, &turn, &collector.whole, Came::Whole(count as u16), 0);
+                watch.begin(pipeline, &turn, &collector.whole, Came::Whole(count as u16), ready.mark);
             }
             let verdict = match longest {
                 0 => Verdict::Drop(DropReason::FragmentLimit),

@@ -76,8 +76,8 @@ impl Head {
 pub struct Trail {
     /// Its number.
     pub number: u32,
-    /// The number of the trail that led here: of the same packet in the worker that handed it over, or before it waited;
-    /// else 0.
+    /// The number of the trail that led here: of the same packet in the worker that handed it over, or before it waited,
+    /// or of a fragment of it; else 0.
     pub follows: u32,
     /// The worker.
     pub worker: u32,

@@ -7,7 +7,7 @@
 
 use super::trail::{Came, Head, Trail, Watcher};
 use super::{KernelLink, Outlets, Resolver};
-use crate::parse::parse;
+use crate::parse::{Kind, parse};
 use crate::pipeline::{Answers, ConnSlot, DropReason, NO_PORT, Pipeline, Sight, Turn, Verdict, Waiting};
 use crate::stats::WorkerStats;
 use packet_io::{BURST, Burst, Frame, FramePool, TableMemory, TxQueue};
@@ -24,6 +24,8 @@ pub(super) struct Watch<F> {
     trails: bool,
     drops: bool,
     current: Option<Trail>,
+    /// The number of its trail, also when that was kept before the packet was done with; else 0.
+    mark: u32,
     /// What the counters said when it came.
     before: [u64; 3],
     original: Box<[u8; ORIGINAL]>,
@@ -45,6 +47,7 @@ impl<F: Frame> Watch<F> {
             trails,
             drops,
             current: None,
+            mark: 0,
             before: [0; 3],
             original,
             length: 0,
@@ -62,38 +65,50 @@ impl<F: Frame> Watch<F> {
         came: Came,
         follows: u32,
     ) {
-        (self.current, self.remembered) = (None, false);
+        (self.current, self.mark, self.remembered) = (None, 0, false);
         if !self.trails || follows == 0 && !self.watcher.may_want() {
             return;
         }
         let sight = pipeline.sight(turn, frame.bytes(), frame.checksums());
         if follows != 0 || self.watcher.wants(&sight) {
             let place = (self.worker, turn.port);
-            self.current = Some(Trail::begin(self.watcher.number(), follows, place, came, sight, frame));
+            self.mark = self.watcher.number();
+            self.current = Some(Trail::begin(self.mark, follows, place, came, sight, frame));
             self.before = counts(pipeline.stats());
         }
     }
 
     /// The number of the packet's trail, for who goes on with it elsewhere; 0 if it has none.
     pub fn mark(&self) -> u32 {
-        self.current.as_ref().map_or(0, |trail| trail.number)
+        self.mark
     }
 
     /// What was decided about the packet, and what it looks like now.
     pub fn decided(&mut self, verdict: Verdict, bytes: &[u8]) {
-        if let Some(trail) = &mut self.current {
-            trail.verdict = verdict;
-            trail.after = Head::of(bytes);
+        let Some(trail) = &mut self.current else { return };
+        trail.verdict = verdict;
+        trail.after = Head::of(bytes);
+        if !matches!(verdict, Verdict::HandOver(_)) {
+            return;
         }
+        if trail.sight.parsed.kind == Kind::Fragment && trail.follows == 0 {
+            // Only who collects its datagram's fragments knows whether it is the first.
+            self.mark = 0;
+        } else {
+            // Now: the other worker's part must not be known before.
+            self.watcher.keep(trail);
+        }
+        self.current = None;
     }
 
     /// The packet is done with.
     pub fn end<M: TableMemory<ConnSlot>>(&mut self, pipeline: &Pipeline<M>, turn: &Turn<'_>) {
+        self.mark = 0;
         let Some(mut trail) = self.current.take() else { return };
         let mut rose = counts(pipeline.stats()).into_iter().zip(self.before).map(|(now, before)| now != before);
         [trail.made, trail.pushed_out, trail.no_room] = std::array::from_fn(|_| rose.next().unwrap_or_default());
         trail.connection = pipeline.sight_after(turn, &trail.sight);
-        let went = !matches!(trail.verdict, Verdict::Drop(_) | Verdict::HandOver(_) | Verdict::Ask(_));
+        let went = !matches!(trail.verdict, Verdict::Drop(_) | Verdict::Ask(_));
         if went && trail.sight.found.is_none() && trail.sight.offer.is_some_and(|offer| offer.one_packet) {
             trail.one_packet_server = pipeline.one_packet_server(turn, &trail.sight.parsed);
         }
@@ -293,9 +308,9 @@ where
         came: Came,
         follows: u32,
     ) {
-        if let Some(watch) = &mut self.watch {
-            watch.begin(pipeline, turn, frame, came, follows);
-        }
+        let Self { watch: Some(watch), collector, .. } = self else { return };
+        let follows = if follows == 0 { collector.trail_of(frame) } else { follows };
+        watch.begin(pipeline, turn, frame, came, follows);
     }
 
     pub(super) fn end<M: TableMemory<ConnSlot>>(&mut self, pipeline: &Pipeline<M>, turn: &Turn<'_>) {
