@@ -11,6 +11,7 @@ mod draw;
 mod found;
 mod frames;
 pub mod ipvsadm;
+mod notes;
 pub mod parse;
 pub mod pipeline;
 pub mod request;

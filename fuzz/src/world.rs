@@ -1,5 +1,6 @@
 //! A director in memory, with two ports, real servers, clients and a kernel: what the pipeline target plays with.
 
+use crate::notes::Notes;
 use control::command::{Command, ConnectionPage, Error, PortView, Reply};
 use control::console::{self, Console, Outcome};
 use control::director::{self, Director, Workers};
@@ -8,13 +9,13 @@ use control::ipvsadm::names;
 use control::publish::Builder;
 use forwarder::clock::Tick;
 use forwarder::flow_table::{FlowTable, Secret, Slot};
-use forwarder::pipeline::{ConnSlot, Flushed, Listing, Pipeline, Waiting, Which};
+use forwarder::pipeline::{ConnSlot, DropReason, Flushed, Listing, Pipeline, Waiting, Which};
 use forwarder::publication::Publisher;
 use forwarder::route::{Event, Hop, Mac, Neighbour, Place, Route, RoutesBuilder, Table, Target};
 use forwarder::rss::Spread;
 use forwarder::service::Snapshot;
 use forwarder::stats::WorkerStats;
-use forwarder::worker::{KernelLink, Resolver, Wiring, Worker};
+use forwarder::worker::{KernelLink, Resolver, Watcher, Wiring, Worker};
 use packet_io::memory::{MemFrame, MemPool, MemQueue};
 use packet_io::{Burst, Frame as _};
 use std::collections::VecDeque;
@@ -157,7 +158,7 @@ impl Workers for Lcore {
 
 /// How big everything is.
 pub(crate) struct Sizes {
-    /// One or two. The second has no transmit queue of the second port.
+    /// One to three. The second has no transmit queue of the second port, the third none at all.
     pub workers: usize,
     pub slots: usize,
     pub templates: usize,
@@ -234,6 +235,17 @@ impl World {
     /// A sum over the workers.
     pub fn sum(&self, of: impl Fn(&WorkerStats) -> u64) -> u64 {
         self.stats.iter().map(|stats| of(stats)).sum()
+    }
+
+    /// Frames that were dropped for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.sum(|stats| stats.drops[reason as usize].get())
+    }
+
+    /// Lets somebody watch all workers, or nobody.
+    pub fn watch(&mut self, notes: Option<Arc<Notes>>) {
+        let workers = &mut self.lcore.lock().workers;
+        workers.iter_mut().for_each(|worker| worker.watch(notes.clone().map(|notes| notes as Arc<dyn Watcher>)));
     }
 
     /// Time goes on; the hand follows it.
