@@ -231,7 +231,8 @@ pub struct WorkerStats {
     pub answered: Counter,
     /// Frames from the kernel, sent out of a port.
     pub from_kernel: Counter,
-    /// Frames from the kernel, or the director's own, that found no room in a port's transmit queue.
+    /// Frames from the kernel, or the director's own, that found no room in a port's transmit queue, or whose
+    /// neighbour did not answer.
     pub own_dropped: Counter,
     /// Frames for the kernel by class.
     pub classes: ClassCounters,

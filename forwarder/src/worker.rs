@@ -17,14 +17,14 @@ pub(crate) use wiring::slots_written;
 pub use wiring::{NoTransmitQueue, Wiring};
 
 use crate::clock::Tick;
-use crate::lines::Own;
+use crate::lines::{self, Own};
 use crate::pipeline::{Answers, BURSTS, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
 use crate::police::{Class, Limits, Police};
 use crate::publication::Subscription;
 use crate::stats::{PORTS, WorkerStats};
 use asking::{Asking, Waiter};
 use egress::Egress;
-use fragments::{Collector, Dropped};
+use fragments::{Collector, Dropped, PIECES};
 use held::{Held, Kept, Outcome};
 use packet_io::{BURST, Burst, Frame, FramePool, RxQueue, TableMemory, TxQueue};
 use pieces::Way;
@@ -78,6 +78,8 @@ pub(crate) struct Outlets<F, T, K, N, P> {
     held: Held<F>,
     asking: Asking<F>,
     collector: Collector<F>,
+    /// What a packet is cut into; empty in between.
+    pieces: Vec<F>,
     stats: Arc<WorkerStats>,
     /// Of most of the time nobody.
     watch: Option<Box<Watch<F>>>,
@@ -143,7 +145,7 @@ where
     /// Keeps a frame, complete but for its destination MAC address, until that is known.
     pub fn hold(&mut self, waiting: Waiting, frame: F, now: Tick) {
         self.resolver.resolve(waiting);
-        if let Err(frame) = self.held.keep(waiting, self.mark(), frame, now) {
+        if let Err(frame) = self.held.keep(waiting, self.mark(), false, frame, now) {
             self.drop(waiting.port, DropReason::Unresolved, frame);
         }
     }
@@ -218,8 +220,9 @@ where
         pipeline.meet(peers);
         let police = Police::new(Limits::default(), now);
         let (held, asking, collector) = (Held::new(), Asking::new(), Collector::new());
+        let (pieces, watch) = (lines::room(PIECES), None);
         let out =
-            Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, stats, watch: None };
+            Outlets { pool, egress, outgoing, kernel, resolver, police, held, asking, collector, pieces, stats, watch };
         Self { subscription, pipeline, receive, incoming, carried, bursts: Default::default(), out }
     }
 
@@ -395,11 +398,16 @@ where
         }
         let Self { held, egress, stats, watch, .. } = self;
         held.release(&snapshot.routes, now, news, |outcome| match (outcome, &mut *egress) {
-            (Outcome::Send(Kept { waiting, mark, frame, .. }), egress) if usize::from(waiting.port) < egress.len() => {
+            (Outcome::Send(Kept { waiting, mark, own, frame, .. }), egress)
+                if usize::from(waiting.port) < egress.len() =>
+            {
                 if let Some(watch) = watch {
                     watch.let_go(waiting, mark, Verdict::Transmit(waiting.port), &frame);
                 }
-                egress[usize::from(waiting.port)].push(frame, false, stats);
+                egress[usize::from(waiting.port)].push(frame, own, stats);
+            }
+            (Outcome::Send(Kept { own: true, .. }) | Outcome::Expired(Kept { own: true, .. }), _) => {
+                stats.own_dropped.add(1);
             }
             (
                 Outcome::Send(Kept { waiting, mark, frame, .. }) | Outcome::Expired(Kept { waiting, mark, frame, .. }),

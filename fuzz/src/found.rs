@@ -16,12 +16,17 @@ const SYN_ACK: u8 = 0x12;
 const ACK: u8 = 0x10;
 
 fn world() -> World {
+    world_with(100, 1500)
+}
+
+/// With so many frames in all, and this MTU of the port to the servers.
+fn world_with(frames: usize, mtu: u16) -> World {
     let sizes = Sizes {
         workers: 1,
         slots: 64,
         templates: 32,
-        frames: 100,
-        mtu: [1500; 2],
+        frames,
+        mtu: [1500, mtu],
         now: Tick(0),
         seed: 1,
         together: false,
@@ -200,4 +205,36 @@ fn errors_are_sent_at_a_bounded_rate() {
     world.pass(1);
     assert_eq!(told(&mut world), 10, "a tick's worth of 1000 a second");
     assert_eq!(world.stats[0].drops[DropReason::NoDestination as usize].get(), 22_000);
+}
+
+/// A packet of which the last fragments found no frame counted as forwarded, and its first fragments left.
+#[test]
+fn a_packet_leaves_in_all_its_fragments_or_in_none() {
+    for (frames, fragments) in [(3, 0), (4, 3)] {
+        let mut world = world_with(frames, 576);
+        say(&mut world, &["-A -u 10.0.0.100:53 -s rr", "-a -u 10.0.0.100:53 -r 192.168.1.2:53 -m"]);
+        let mut datagram = [1000u16, 53, 1400, 0].map(u16::to_be_bytes).concat();
+        datagram.resize(1400, 0x5a);
+        let packet = Packet { protocol: 17, source: CLIENT, destination: VIP, ..Packet::default() }.sealed(datagram);
+        assert_eq!(pass(&mut world, 0, &packet).len(), fragments);
+        let stats = &world.stats[0];
+        let dropped = stats.drops[DropReason::NoBuffer as usize].get();
+        assert_eq!((stats.forwarded.get(), dropped), if fragments == 0 { (0, 1) } else { (1, 0) });
+    }
+}
+
+/// Of a packet that waited for its server's MAC address in more fragments than it came in, the others were lost.
+#[test]
+fn a_packet_waits_in_all_its_fragments() {
+    let mut world = world_with(100, 576);
+    world.neighbour(1, TWO.into(), Some(None));
+    say(&mut world, &["-A -u 10.0.0.100:53 -s rr", "-a -u 10.0.0.100:53 -r 192.168.1.2:53 -m"]);
+    let mut datagram = [1000u16, 53, 1400, 0].map(u16::to_be_bytes).concat();
+    datagram.resize(1400, 0x5a);
+    let packet = Packet { protocol: 17, source: CLIENT, destination: VIP, ..Packet::default() }.sealed(datagram);
+    assert_eq!(pass(&mut world, 0, &packet), []);
+    assert_eq!(world.sum(|stats| stats.held.get()), 1, "one came");
+    world.neighbour(1, TWO.into(), Some(Some([2, 1, 0, 0, 0, 2])));
+    world.turn();
+    assert_eq!((world.sent().len(), world.stats[0].forwarded.get(), world.stats[0].held.get()), (3, 1, 0));
 }

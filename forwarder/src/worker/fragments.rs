@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 /// Packets that wait for pieces, at most.
 const PACKETS: usize = 64;
 /// Pieces of one packet, at most: a whole 64 KiB in frames of an ordinary MTU.
-const PIECES: usize = 48;
+pub(super) const PIECES: usize = 48;
 /// How long a packet may be incomplete (net.ipv4.ipfrag_time).
 const PATIENCE: u32 = 30 * TICKS_PER_SECOND;
 /// Room in front of a collected packet for outer headers.

@@ -25,6 +25,8 @@ pub(super) struct Kept<F> {
     since: Tick,
     /// The number of its trail, or 0.
     pub mark: u32,
+    /// It is more than what came, because a packet was cut: not counted as held, forwarded or dropped.
+    pub own: bool,
     pub frame: F,
 }
 
@@ -41,21 +43,22 @@ impl<F: Frame> Held<F> {
         Self { frames: lines::room(CAPACITY), looked: Tick::default() }
     }
 
+    /// Frames that came and wait.
     pub fn len(&self) -> usize {
-        self.frames.len()
+        self.frames.iter().filter(|kept| !kept.own).count()
     }
 
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Keeps a frame, with the number of its trail or 0; gives it back when too many wait.
-    pub fn keep(&mut self, waiting: Waiting, mark: u32, frame: F, now: Tick) -> Result<(), F> {
+    /// Keeps a frame, with the number of its trail or 0; gives it back when too many wait. `own` is one that did not come.
+    pub fn keep(&mut self, waiting: Waiting, mark: u32, own: bool, frame: F, now: Tick) -> Result<(), F> {
         let same = self.frames.iter().filter(|held| held.waiting == waiting).count();
         if self.frames.len() == CAPACITY || same >= EACH {
             return Err(frame);
         }
-        self.frames.push(Kept { waiting, since: now, mark, frame });
+        self.frames.push(Kept { waiting, since: now, mark, own, frame });
         Ok(())
     }
 

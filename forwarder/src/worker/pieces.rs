@@ -1,14 +1,11 @@
 //! Packets in several frames: those that came in fragments and go through the pipeline as one, and those that leave in
 //! fragments.
 
-use super::egress::Egress;
-use super::held::Held;
-use super::watch::{Watch, tell};
+use super::watch::tell;
 use super::{Came, KernelLink, Outlets, Resolver, fragments};
 use crate::clock::Tick;
 use crate::pipeline::{Answers, ConnSlot, DropReason, Pipeline, Turn, Verdict, Waiting};
 use crate::rewrite::fragment;
-use crate::stats::WorkerStats;
 use crate::wire::ethernet;
 use packet_io::{Frame, FramePool, TableMemory, TxQueue};
 
@@ -101,29 +98,26 @@ where
 
     /// Sends the packet that was put together from `count` fragments, in fragments again.
     fn send_whole(&mut self, way: Way, count: usize, now: Tick) {
-        let Self { egress, held, pool, stats, collector, resolver, watch, .. } = self;
-        if let Some(waiting) = way.waiting {
-            resolver.resolve(waiting);
+        let Self { pool, collector, pieces, .. } = self;
+        if cut(collector.whole.bytes(), way.mtu, pool, pieces) {
+            return self.send_pieces(way, count, now);
         }
-        cut(collector.whole.bytes(), count as u64, way, now, egress, held, pool, stats, watch);
+        tell(&self.watch, way.port, DropReason::NoBuffer, self.collector.whole.bytes());
+        self.stats.drops[DropReason::NoBuffer as usize].add(count as u64);
     }
 
     /// Hands the packet that was put together from `count` fragments to the kernel, in fragments of at most `mtu` bytes.
     fn hand_whole_to_kernel(&mut self, turn: &Turn<'_>, mtu: u16, count: usize) {
-        let Self { pool, collector, .. } = self;
-        let bytes = collector.whole.bytes();
-        let mut pieces = Vec::with_capacity(count);
-        let whole = ethernet::payload(bytes)
-            .is_some_and(|(_, l3)| fragment::split(bytes, l3, mtu, pool, |piece| pieces.push(piece)));
-        if !whole {
+        let Self { pool, collector, pieces, .. } = self;
+        if !cut(collector.whole.bytes(), mtu, pool, pieces) {
             tell(&self.watch, turn.port, DropReason::NoBuffer, self.collector.whole.bytes());
             return self.stats.drops[DropReason::NoBuffer as usize].add(count as u64);
         }
+        let mut pieces = std::mem::take(&mut self.pieces);
         // Cut anew they are as many as came or fewer; all that came went to the kernel.
         self.stats.to_kernel.add(count.saturating_sub(pieces.len()) as u64);
-        for piece in pieces {
-            self.hand_to_kernel(turn.port, piece, turn.now);
-        }
+        pieces.drain(..).for_each(|piece| self.hand_to_kernel(turn.port, piece, turn.now));
+        self.pieces = pieces;
     }
 
     /// Sends what the packet that was put together was turned into: an answer to its sender.
@@ -148,51 +142,50 @@ where
 
     /// Sends a frame in fragments; the first counts as the forwarded frame.
     pub(super) fn split(&mut self, way: Way, frame: F, now: Tick) {
-        let Self { egress, held, pool, stats, resolver, watch, .. } = self;
+        let Self { pool, pieces, .. } = self;
+        match cut(frame.bytes(), way.mtu, pool, pieces) {
+            true => self.send_pieces(way, 1, now),
+            false => self.drop(way.port, DropReason::NoBuffer, frame),
+        }
+    }
+
+    /// Sends the pieces that a packet was cut into, or keeps them until their neighbour is known. The identity of the
+    /// counters holds for what came: `count` frames were forwarded, however many leave.
+    fn send_pieces(&mut self, way: Way, count: usize, now: Tick) {
+        let Self { egress, held, stats, resolver, watch, pieces, .. } = self;
         if let Some(waiting) = way.waiting {
             resolver.resolve(waiting);
         }
-        cut(frame.bytes(), 1, way, now, egress, held, pool, stats, watch);
-    }
-}
-
-/// Cuts a packet that came in `count` frames into fragments and sends them, or keeps them until their neighbour is known.
-/// The identity of the counters holds for what came: `count` frames were forwarded, however many leave.
-#[allow(clippy::too_many_arguments)]
-fn cut<F: Frame, T: TxQueue<Frame = F>, P: FramePool<Frame = F>>(
-    bytes: &[u8],
-    count: u64,
-    way: Way,
-    now: Tick,
-    egress: &mut [Egress<F, T>],
-    held: &mut Held<F>,
-    pool: &mut P,
-    stats: &WorkerStats,
-    watch: &Option<Box<Watch<F>>>,
-) {
-    let mut left = count;
-    let sent = match (egress.get_mut(usize::from(way.port)), ethernet::payload(bytes)) {
-        (Some(egress), Some((_, l3))) => fragment::split(bytes, l3, way.mtu, pool, |fragment| {
-            let own = left == 0;
-            left = left.saturating_sub(1);
-            match way.waiting {
-                None => egress.push(fragment, own, stats),
-                // A frame that waits counts as one that came; one more than came must not.
-                Some(_) if own => stats.own_dropped.add(1),
-                Some(waiting) => {
-                    if let Err(fragment) = held.keep(waiting, 0, fragment, now) {
-                        tell(watch, way.port, DropReason::Unresolved, fragment.bytes());
-                        stats.drops[DropReason::Unresolved as usize].add(1);
+        stats.forwarded.add(count.saturating_sub(pieces.len()) as u64);
+        for (index, piece) in pieces.drain(..).enumerate() {
+            let own = index >= count;
+            match (way.waiting, egress.get_mut(usize::from(way.port))) {
+                (None, Some(egress)) => egress.push(piece, own, stats),
+                (waiting, _) => {
+                    let (reason, refused) = match waiting {
+                        Some(waiting) => (DropReason::Unresolved, held.keep(waiting, 0, own, piece, now)),
+                        None => (DropReason::NoRoute, Err(piece)),
+                    };
+                    match refused {
+                        Ok(()) => {}
+                        Err(_) if own => stats.own_dropped.add(1),
+                        Err(piece) => {
+                            tell(watch, way.port, reason, piece.bytes());
+                            stats.drops[reason as usize].add(1);
+                        }
                     }
                 }
             }
-        }),
-        _ => false,
-    };
-    if sent {
-        stats.forwarded.add(left);
-    } else {
-        tell(watch, way.port, DropReason::NoBuffer, bytes);
-        stats.drops[DropReason::NoBuffer as usize].add(left);
+        }
     }
+}
+
+/// Cuts a packet into pieces, or into none if there are not enough frames for all.
+fn cut<P: FramePool>(bytes: &[u8], mtu: u16, pool: &mut P, pieces: &mut Vec<P::Frame>) -> bool {
+    let whole = ethernet::payload(bytes)
+        .is_some_and(|(_, l3)| fragment::split(bytes, l3, mtu, pool, |piece| pieces.push(piece)));
+    if !whole {
+        pieces.clear();
+    }
+    whole
 }

@@ -217,7 +217,7 @@ fn may_end_in(verdict: Verdict) -> &'static [DropReason] {
     use DropReason::*;
     match verdict {
         Verdict::Transmit(_) => &[NoRoute],
-        Verdict::Split { .. } => &[NoBuffer, Unresolved],
+        Verdict::Split { .. } => &[NoBuffer, NoRoute, Unresolved],
         Verdict::Collect => &[ShortTransport, FragmentLimit, FragmentDuplicate, FragmentOverlap],
         Verdict::Kernel => &[NoKernelInterface, KernelPoliced, KernelFull],
         Verdict::Hold(_) => &[Unresolved],
